@@ -19,7 +19,11 @@ const STEP: [u16; 256] = {
         let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
+            crc = if crc & 0x8000 != 0 {
+                (crc << 1) ^ 0x1021
+            } else {
+                crc << 1
+            };
             bit += 1;
         }
         table[byte] = crc;
@@ -65,7 +69,9 @@ pub struct Map {
 impl Map {
     /// A map for `shards` shards. The number is brought into `1..=SLOTS`.
     pub fn new(shards: usize) -> Map {
-        Map { shards: shards.clamp(1, usize::from(SLOTS)) as u16 }
+        Map {
+            shards: shards.clamp(1, usize::from(SLOTS)) as u16,
+        }
     }
 
     /// How many shards share the slots.

@@ -36,9 +36,9 @@ impl Object {
 
     /// Elements held: what LLEN, HLEN, SCARD and their like answer.
     pub fn len(&self) -> usize {
-        match &self.inner {
+        match self.inner {
             #[cfg(test)]
-            Inner::Probe(bytes) => bytes.len(),
+            Inner::Probe(ref bytes) => bytes.len(),
         }
     }
 
@@ -49,16 +49,37 @@ impl Object {
 
     /// Bytes on the heap, estimated, itself included.
     pub fn heap_bytes(&self) -> usize {
-        size_of::<Object>()
-            + match &self.inner {
-                #[cfg(test)]
-                Inner::Probe(bytes) => bytes.capacity(),
+        match self.inner {
+            #[cfg(test)]
+            Inner::Probe(ref bytes) => size_of::<Object>() + bytes.capacity(),
+        }
+    }
+
+    /// Appends the form that effects carry. `decode` is its inverse.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self.inner {
+            #[cfg(test)]
+            Inner::Probe(ref bytes) => {
+                out.push(b'P');
+                out.extend_from_slice(bytes);
             }
+        }
+    }
+
+    /// Reads what `encode` wrote; `None` for anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Object> {
+        match bytes.split_first()? {
+            #[cfg(test)]
+            (b'P', rest) => Some(Object::probe(rest)),
+            _ => None,
+        }
     }
 
     /// An object for tests of what treats all types alike.
     #[cfg(test)]
     pub(crate) fn probe(bytes: &[u8]) -> Object {
-        Object { inner: Inner::Probe(bytes.to_vec()) }
+        Object {
+            inner: Inner::Probe(bytes.to_vec()),
+        }
     }
 }
