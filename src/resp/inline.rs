@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(words("").unwrap(), Vec::<Vec<u8>>::new());
         assert_eq!(words(" \x0b\x0c ").unwrap(), Vec::<Vec<u8>>::new());
         assert_eq!(words("\"\" ''").unwrap(), [b"", b""]);
-        assert_eq!(words(r#"e "\x41\n\q\\ z""#).unwrap(), [&b"e"[..], b"A\nq\\ z"]);
+        assert_eq!(
+            words(r#"e "\x41\n\q\\ z""#).unwrap(),
+            [&b"e"[..], b"A\nq\\ z"]
+        );
         assert_eq!(words(r#""\x4" "\xzz""#).unwrap(), [&b"x4"[..], b"xzz"]);
         assert_eq!(words(r"'it\'s \n'").unwrap(), [&br"it's \n"[..]]);
         assert_eq!(words(r#"ab"cd" x'y z'"#).unwrap(), [&b"abcd"[..], b"xy z"]);
@@ -124,7 +127,9 @@ mod tests {
 
     #[test]
     fn quotes_that_do_not_close() {
-        for bad in ["\"a", "'a", "\"a\"b", "'a'b", "\"a\\\"", "'a\\'", "\"\\", "a\"b\"c"] {
+        for bad in [
+            "\"a", "'a", "\"a\"b", "'a'b", "\"a\\\"", "'a\\'", "\"\\", "a\"b\"c",
+        ] {
             assert_eq!(words(bad), Err(Unbalanced), "{bad}");
         }
     }

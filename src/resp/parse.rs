@@ -184,19 +184,15 @@ impl Parser {
     }
 
     /// Reads the arguments of a multibulk command.
-    fn bulks(
-        &mut self,
-        buf: &[u8],
-        pos: &mut usize,
-        args: &mut Vec<Arg>,
-        limits: &Limits,
-    ) -> Step {
+    fn bulks(&mut self, buf: &[u8], pos: &mut usize, args: &mut Vec<Arg>, limits: &Limits) -> Step {
         let base = *pos;
         let before = args.len();
         // Arguments go straight to their owner, unless the command was cut behind one already.
         let direct = self.pending.is_empty();
         let mut at = base + self.at;
-        let most = limits.request_len.min((u32::MAX as usize).saturating_sub(base));
+        let most = limits
+            .request_len
+            .min((u32::MAX as usize).saturating_sub(base));
         self.missing = 0;
         while self.remaining > 0 {
             let len = match self.bulk {

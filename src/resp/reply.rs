@@ -227,7 +227,11 @@ mod tests {
             (|r| r.big("123"), "$3\r\n123\r\n", "(123\r\n"),
             (|r| r.boolean(true), ":1\r\n", "#t\r\n"),
             (|r| r.boolean(false), ":0\r\n", "#f\r\n"),
-            (|r| r.verbatim("txt", "hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
+            (
+                |r| r.verbatim("txt", "hi"),
+                "$2\r\nhi\r\n",
+                "=6\r\ntxt:hi\r\n",
+            ),
         ];
         for (f, resp2, resp3) in rows {
             assert_eq!(written(Proto::Resp2, f), *resp2);
