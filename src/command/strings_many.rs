@@ -1,0 +1,2 @@
+use super::row::Command;
+pub(super) const ROWS: &[Command] = &[];
