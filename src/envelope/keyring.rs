@@ -293,12 +293,12 @@ impl Keyring {
                 .map_err(|source| match source {
                     ProviderError::WrongKek { .. } => KeyringError::WrongKek {
                         path: path.clone(),
-                        wanted: KekInfo {
+                        wanted: Box::new(KekInfo {
                             provider: header.kek.provider.clone(),
                             id: wrapped.kek_id.clone(),
                             version: wrapped.kek_version,
-                        },
-                        have: have.clone(),
+                        }),
+                        have: Box::new(have.clone()),
                     },
                     source => KeyringError::Provider {
                         path: path.clone(),
