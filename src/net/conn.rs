@@ -309,6 +309,11 @@ impl Conn {
         self.replies.bytes() + self.held_bytes + self.wire.len() + flight
     }
 
+    /// Whether a flush would find something that can leave.
+    pub fn wants_flush(&mut self) -> bool {
+        !self.wire.is_empty() || !self.replies.ready().is_empty()
+    }
+
     /// Says good-bye in TLS; the caller flushes.
     pub fn say_goodbye(&mut self) {
         if let Some(tls) = &mut self.tls
