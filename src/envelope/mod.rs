@@ -9,6 +9,7 @@
 //! A *Kek* never leaves its provider: providers wrap and unwrap ([`Provider`]), nothing else.
 //! The keyring file is specified byte by byte in `FORMAT.md`. This module imports `seal` only.
 
+mod error;
 mod format;
 mod keyring;
 pub mod provider;
@@ -16,8 +17,9 @@ mod store;
 
 use std::fmt;
 
+pub use error::KeyringError;
 pub use format::Damage;
-pub use keyring::{FILE_NAME, Keyring, KeyringError};
+pub use keyring::{FILE_NAME, Keyring};
 pub use provider::{KekInfo, Provider, ProviderError, Wrapped};
 
 use crate::seal::{Algorithm, Backend, FileKey, NoRandomness, SALT_LEN, Secret32};

@@ -1,7 +1,7 @@
 //! For tests only, of this module and of those above: hex, and a witness that no nonce is used twice.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{COMMITMENT_LEN, NONCE_LEN};
 
@@ -24,6 +24,32 @@ pub fn unhex_array<const N: usize>(text: &str) -> [u8; N] {
     unhex(text)
         .try_into()
         .expect("as many digits as the type has room for")
+}
+
+/// The `name = hex` lines of a format page's block of vectors, in groups as blank lines divide them. A line that
+/// begins with a space goes on with the value before it.
+pub fn vectors(page: &str) -> Vec<HashMap<&str, Vec<u8>>> {
+    let (_, block) = page
+        .split_once("```vectors\n")
+        .expect("the page has vectors");
+    let (block, _) = block.split_once("```").expect("their block ends");
+    block.split("\n\n").map(values).collect()
+}
+
+fn values(group: &str) -> HashMap<&str, Vec<u8>> {
+    let mut values: HashMap<&str, Vec<u8>> = HashMap::new();
+    let mut last = "";
+    for line in group.lines() {
+        let hex = match line.split_once(" = ") {
+            Some((name, hex)) => {
+                last = name;
+                hex
+            }
+            None => line,
+        };
+        values.entry(last).or_default().extend(unhex(hex));
+    }
+    values
 }
 
 type Used = HashSet<([u8; COMMITMENT_LEN], [u8; NONCE_LEN])>;

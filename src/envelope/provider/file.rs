@@ -257,3 +257,157 @@ fn from_base64(text: &[u8]) -> Option<Secret32> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn kek(byte: u8) -> FileProvider {
+        FileProvider::new(Secret32::take(&mut [byte; 32]))
+    }
+
+    /// A file of that content and mode, and the directory that keeps it.
+    fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("kek");
+        fs::write(&path, content).expect("it can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        (dir, path)
+    }
+
+    #[test]
+    fn it_passes_the_suite() {
+        super::super::suite::check(&kek(1), &kek(2));
+    }
+
+    /// Proves that every accepted form of the same Kek gives the same Kek.
+    #[test]
+    fn raw_hex_and_base64_are_read() {
+        let kek: [u8; 32] = std::array::from_fn(|i| (i * 8 + 3) as u8 | 0x80);
+        let id = FileProvider::new(Secret32::take(&mut kek.clone())).id;
+        let digits = hex(&kek);
+        let standard = base64::engine::general_purpose::STANDARD.encode(kek);
+        let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(kek);
+        let mut contents = vec![kek.to_vec(), [&kek[..], b"\n"].concat()];
+        for text in [
+            &digits,
+            &digits.to_uppercase(),
+            &standard,
+            &url,
+            standard.trim_end_matches('='),
+        ] {
+            for end in ["", "\n", "\r\n"] {
+                contents.push(format!("{text}{end}").into_bytes());
+            }
+        }
+        for content in contents {
+            let (_dir, path) = file(&content, 0o600);
+            let opened = FileProvider::open(&path).expect("it holds a Kek");
+            assert_eq!(opened.id, id, "{content:?}");
+        }
+    }
+
+    /// Proves that what holds no Kek is refused, by name, without showing what it holds.
+    #[test]
+    fn other_content_is_refused() {
+        let hexish = "zz".repeat(32);
+        for content in [
+            &b""[..],
+            b"\n",
+            &[1; 31],
+            &[1; 33],
+            &[1; 64],
+            &[1; 66],
+            &[1; 67],
+            &[1; 100_000],
+            hexish.as_bytes(),
+            b"AAAA",
+            "ab".repeat(31).as_bytes(),
+            "ab".repeat(33).as_bytes(),
+        ] {
+            let (_dir, path) = file(content, 0o600);
+            let error = FileProvider::open(&path).expect_err("it holds no Kek");
+            let KeyFileError::WrongContent(named, len) = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(*named, path);
+            assert_eq!(*len, Some(content.len()).filter(|n| *n <= 66));
+            let text = error.to_string();
+            assert!(text.contains(&path.display().to_string()), "{text}");
+            assert!(!text.contains("zz") && !text.contains("abab"), "{text}");
+        }
+    }
+
+    /// Proves that any permission for group or others is refused with the mode and the remedy, and none is too few.
+    #[test]
+    fn a_reachable_file_is_refused() {
+        for mode in [0o600, 0o400, 0o700, 0o500] {
+            let (_dir, path) = file(&[1; 32], mode);
+            assert!(FileProvider::open(&path).is_ok(), "{mode:o}");
+        }
+        for mode in [
+            0o640, 0o604, 0o644, 0o620, 0o602, 0o610, 0o601, 0o666, 0o440,
+        ] {
+            let (_dir, path) = file(&[1; 32], mode);
+            let error = FileProvider::open(&path).expect_err("others can reach it");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "Encryption key file {0} has mode {mode:04o}: group or others can reach it. Run: chmod 600 {0}",
+                    path.display()
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named_exactly() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("no-such-kek");
+        let error = FileProvider::open(&path).expect_err("it is not there");
+        assert_eq!(
+            error.to_string(),
+            format!("Encryption key file not found: {}", path.display())
+        );
+    }
+
+    /// Proves that directories, pipes (without hanging) and devices are refused, and that links are followed to be
+    /// judged by what they name.
+    #[test]
+    fn only_regular_files_will_do() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let refused = |path: &Path| matches!(FileProvider::open(path), Err(KeyFileError::NotRegular(named)) if named == path);
+        assert!(refused(dir.path()));
+        assert!(refused(Path::new("/dev/zero")));
+        let pipe = dir.path().join("pipe");
+        let name =
+            std::ffi::CString::new(pipe.as_os_str().as_encoded_bytes()).expect("no zero byte");
+        // SAFETY: `name` is a C string that outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        assert!(refused(&pipe));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).expect("it can be made");
+        assert!(refused(&link));
+        let (_keep, open) = file(&[1; 32], 0o644);
+        let link = dir.path().join("link to an open file");
+        std::os::unix::fs::symlink(open, &link).expect("it can be made");
+        assert!(matches!(
+            FileProvider::open(&link),
+            Err(KeyFileError::TooOpen(..))
+        ));
+    }
+
+    /// Proves that neither `Debug` nor the description shows the Kek.
+    #[test]
+    fn the_kek_does_not_show() {
+        let provider = kek(0xc7);
+        let shown = format!("{provider:?} {}", provider.describe());
+        assert!(
+            !shown.contains("c7c7") && !shown.contains("199, 199"),
+            "{shown}"
+        );
+    }
+}

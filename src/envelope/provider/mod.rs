@@ -4,6 +4,8 @@
 //! are made, never in the data path, and never under a lock that the data path takes.
 
 pub mod file;
+#[cfg(test)]
+pub(crate) mod suite;
 
 use std::fmt;
 
