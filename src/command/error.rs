@@ -126,6 +126,16 @@ impl Error {
         Error::UnknownSubcommand(text.into())
     }
 
+    /// A subcommand was given arguments it does not take; `args` holds at least container and subcommand.
+    pub fn subcommand_syntax(args: &[&[u8]]) -> Error {
+        let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+        text.extend_from_slice(up_to_nul(args[1], 128));
+        text.extend_from_slice(b"'. Try ");
+        text.extend_from_slice(&up_to_nul(args[0], 128).to_ascii_uppercase());
+        text.extend_from_slice(b" HELP.");
+        Error::Message(text.into())
+    }
+
     /// An error with a text made up for the occasion; `text` begins with its code.
     pub fn message(text: impl Into<Vec<u8>>) -> Error {
         Error::Message(text.into().into())

@@ -14,18 +14,13 @@ mod expire;
 mod glob;
 mod help;
 mod keyspace;
-mod lcs;
 mod object;
 mod rename;
 mod row;
 mod scan;
 mod server;
 mod session;
-mod strings;
-mod strings_many;
-mod strings_number;
-mod strings_range;
-mod strings_set;
+mod string;
 mod table;
 
 pub use error::Error;
@@ -55,8 +50,8 @@ pub struct Ctx<'a> {
     pub now_us: u64,
     /// A source of randomness, for RANDOMKEY: any number that differs from call to call.
     pub random: u64,
-    /// Whether the eviction policy keeps access frequencies (OBJECT FREQ) rather than access times.
-    pub lfu: bool,
+    /// The key that is the first argument, where the caller has computed it already.
+    pub first: Option<Key<'a>>,
     /// Largest string a key may hold, in bytes (`proto-max-bulk-len`).
     pub max_string: usize,
     /// Where the answer goes.
@@ -67,7 +62,20 @@ impl Ctx<'_> {
     /// A key of the selected database.
     #[inline]
     fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        self.ks.key(self.db, bytes)
+        match self.first {
+            Some(Key {
+                db,
+                slot,
+                hash,
+                bytes: known,
+            }) if std::ptr::eq(known, bytes) && db == self.db => Key {
+                db,
+                slot,
+                hash,
+                bytes,
+            },
+            _ => self.ks.key(self.db, bytes),
+        }
     }
 
     /// The shard that owns `key`.

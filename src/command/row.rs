@@ -83,6 +83,23 @@ impl Command {
     }
 }
 
+/// The start of a row: a command on the one key that is its first argument.
+pub(super) const ON_KEY: Command = Command {
+    name: "",
+    arity: 2,
+    flags: 0,
+    keys: &[],
+    acl: 0,
+    group: Group::Generic,
+    since: "",
+    complexity: "O(1)",
+    summary: "",
+    syntax: "key",
+    route: Route::Key,
+    run: Run::Container,
+    subcommands: &[],
+};
+
 /// Who carries a command out.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {

@@ -8,17 +8,15 @@
 
 use super::row::{Command, Run};
 use super::{Error, KeySpec};
-use super::{docs, expire, keyspace, lcs, object, rename, scan, server, session};
-use super::{strings, strings_many, strings_number, strings_range, strings_set};
+use super::{docs, expire, keyspace, object, rename, scan, server, session, string};
 
 const FAMILIES: &[&[Command]] = &[
-    session::ROWS,
-    strings::ROWS,
-    strings_set::ROWS,
-    strings_number::ROWS,
-    strings_range::ROWS,
-    strings_many::ROWS,
-    lcs::ROWS,
+    string::basic::ROWS,
+    string::set::ROWS,
+    string::number::ROWS,
+    string::range::ROWS,
+    string::many::ROWS,
+    string::lcs::ROWS,
     keyspace::ROWS,
     rename::ROWS,
     expire::ROWS,
@@ -26,6 +24,7 @@ const FAMILIES: &[&[Command]] = &[
     object::ROWS,
     server::ROWS,
     docs::ROWS,
+    session::ROWS,
 ];
 
 const COUNT: usize = {

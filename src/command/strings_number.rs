@@ -1,2 +1,0 @@
-use super::row::Command;
-pub(super) const ROWS: &[Command] = &[];
