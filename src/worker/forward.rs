@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use super::client::{Client, ReplyMode};
+use super::client::{Client, ReplyMode, Waiting};
 use super::message::{Batch, Item, Message};
 use super::slab::Id;
 use super::tick::Flow;
@@ -89,7 +89,7 @@ impl Worker {
                         self.stats.error(&replies[mark..]);
                     } else if let Run::Data(f) = row.run {
                         let context = (item.db, item.proto);
-                        self.run_data(f, row, item.command, context, &argv, &mut replies, None);
+                        self.run_data(f, row, item.command, context, &argv, &mut replies, None, None);
                     }
                 }
                 None => unreachable!("the sender took the number from the same table"),
@@ -181,13 +181,19 @@ impl Worker {
             match self.queue.pop_front() {
                 Some(Message::Exec(batch)) => self.run_batch(batch),
                 Some(Message::Take { tx, from }) => self.lend(tx, from),
-                Some(_) => unreachable!("only commands and takes wait for the shard"),
+                Some(Message::Ask { from, gather, question }) => {
+                    self.answer(from, gather, &question);
+                }
+                Some(_) => unreachable!("only commands, takes and questions wait for the shard"),
                 None => break,
             }
         }
         if self.free() && !self.stalled.is_empty() {
             for index in mem::take(&mut self.stalled) {
-                self.resume(index);
+                // The index may have a new bearer by now.
+                if self.clients.at(index).is_some_and(|c| c.waiting == Waiting::Shard) {
+                    self.resume(index);
+                }
             }
         }
     }

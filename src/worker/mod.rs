@@ -296,7 +296,7 @@ impl Worker {
             let Some(message) = self.mesh.inbox().pop() else { break };
             n += 1;
             match message {
-                Message::Exec(_) | Message::Take { .. } => {
+                Message::Exec(_) | Message::Take { .. } | Message::Ask { .. } => {
                     self.queue.push_back(message);
                     self.serve_queue();
                 }
@@ -307,7 +307,6 @@ impl Worker {
                     self.stir_queue();
                 }
                 Message::Durable { tx } => self.durable(tx),
-                Message::Ask { from, gather, question } => self.answer(from, gather, &question),
                 Message::Answer { gather, answer } => self.gathered(gather, *answer),
                 Message::Stop => self.begin_stop(),
             }

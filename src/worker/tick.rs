@@ -227,9 +227,9 @@ impl Worker {
     fn one(&mut self, client: &mut Client, index: u32, job: &Job, argv: &[&[u8]]) -> Flow {
         let mark = client.conn.replies.writer().len();
         let flow = match &job.what {
-            What::Command(row, number) => self.dispatch(client, index, row, *number, argv),
+            What::Command(row, number) => self.dispatch(client, index, (row, *number), argv, job.key),
             What::Unresolved => match command::resolve(argv) {
-                Ok((row, number)) => self.dispatch(client, index, row, number, argv),
+                Ok(found) => self.dispatch(client, index, found, argv, None),
                 Err(_) if command::is_http(argv[0]) => {
                     tracing::warn!(client = %client.addr, "closed a connection that speaks HTTP");
                     Flow::Close
@@ -282,9 +282,9 @@ impl Worker {
         &mut self,
         client: &mut Client,
         index: u32,
-        row: &'static Command,
-        number: u16,
+        (row, number): (&'static Command, u16),
         argv: &[&[u8]],
+        hint: Option<(u16, u64)>,
     ) -> Flow {
         if !client.authenticated && !row.has(flag::NO_AUTH) {
             self.stats.refused(number);
@@ -303,14 +303,24 @@ impl Worker {
         }
         let flow = match row.run {
             Run::Data(f) => {
-                let needs = self.needs(row, client.db, argv);
+                // Hash and slot do not depend on the database, so the hint outlives a SELECT.
+                let first = match (hint, argv) {
+                    (Some((slot, hash)), [_, bytes, ..]) => {
+                        Some(Key { db: client.db, slot, hash, bytes })
+                    }
+                    _ => None,
+                };
+                let needs = match (row.route, first) {
+                    (Route::Key, Some(key)) => Needs::One(self.ks.owner(key.slot)),
+                    _ => self.needs(row, client.db, argv),
+                };
                 match needs {
-                    Needs::Nothing => self.run_here(client, f, row, number, argv),
+                    Needs::Nothing => self.run_here(client, f, row, number, argv, first),
                     Needs::One(shard) if shard == self.core => {
                         if !self.free() {
                             return self.stall(client, index);
                         }
-                        self.run_here(client, f, row, number, argv)
+                        self.run_here(client, f, row, number, argv, first)
                     }
                     Needs::One(shard) => self.forward(client, index, shard, number, argv),
                     Needs::Several(shards) => {
@@ -378,11 +388,12 @@ impl Worker {
         row: &'static Command,
         number: u16,
         argv: &[&[u8]],
+        first: Option<Key<'_>>,
     ) -> Flow {
         let (db, proto) = (client.db, client.proto);
         let who = Who { addr: &client.addr, name: &client.name };
         let out = client.conn.replies.writer();
-        self.run_data(f, row, number, (db, proto), argv, out, Some(who));
+        self.run_data(f, row, number, (db, proto), argv, out, Some(who), first);
         Flow::Next
     }
 
@@ -397,6 +408,7 @@ impl Worker {
         argv: &[&[u8]],
         out: &mut Vec<u8>,
         who: Option<Who<'_>>,
+        first: Option<Key<'_>>,
     ) {
         let mark = out.len();
         let started = ticks();
@@ -408,7 +420,8 @@ impl Worker {
             now: self.clock.unix_ms,
             now_us: self.clock.unix_us,
             random: self.random ^ (self.random >> 29),
-            lfu: false,
+            first,
+
             max_string: self.settings.server.proto_max_bulk_len as usize,
             reply: Reply { buf: out, proto },
         };

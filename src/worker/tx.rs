@@ -151,11 +151,11 @@ impl Worker {
         if tx.has.len() < tx.needs.len() {
             self.take_next(id);
         } else {
-            self.run(id);
+            self.run_tx(id);
         }
     }
 
-    fn run(&mut self, id: u64) {
+    fn run_tx(&mut self, id: u64) {
         let Some(mut tx) = self.txs.remove(&id) else { return };
         let mut lsns = Vec::with_capacity(tx.has.len());
         for (shard, lsn) in tx.has.drain(..) {
@@ -323,7 +323,7 @@ impl Worker {
         }
         if let Run::Data(f) = row.run {
             let who = Who { addr: &client.addr, name: &client.name };
-            self.run_data(f, row, number, (seat.db, seat.proto), argv, reply, Some(who));
+            self.run_data(f, row, number, (seat.db, seat.proto), argv, reply, Some(who), None);
         }
     }
 
