@@ -71,7 +71,11 @@ fn check(loaded: &config::Loaded) -> ExitCode {
 }
 
 fn serve(loaded: config::Loaded) -> Result<(), String> {
-    seal::harden().map_err(|e| format!("the process cannot be protected: {e}"))?;
+    let hardening = seal::harden();
+    hardening
+        .undumpable
+        .and(hardening.no_core_files)
+        .map_err(|e| format!("the process cannot be kept out of core dumps: {e}"))?;
     let (stop_tx, mut stop_rx) = mpsc::unbounded_channel::<()>();
     let running = boot::boot(&loaded, move || {
         // The receiver lives as long as the process.
@@ -82,7 +86,9 @@ fn serve(loaded: config::Loaded) -> Result<(), String> {
     let control = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             let runtime = match runtime {
                 Ok(runtime) => runtime,
                 Err(e) => {
@@ -108,7 +114,10 @@ fn serve(loaded: config::Loaded) -> Result<(), String> {
 }
 
 async fn wait_for_stop(shared: &Arc<Shared>, asked: &mut mpsc::UnboundedReceiver<()>) {
-    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (term, int) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
     let (Ok(mut term), Ok(mut int)) = (term, int) else {
         tracing::error!("signals cannot be received");
         std::process::exit(1);
@@ -122,7 +131,9 @@ async fn wait_for_stop(shared: &Arc<Shared>, asked: &mut mpsc::UnboundedReceiver
         }
         times += 1;
         if times > 1 {
-            tracing::warn!("asked twice: ending at once; the log's tail is recovered at the next start");
+            tracing::warn!(
+                "asked twice: ending at once; the log's tail is recovered at the next start"
+            );
             std::process::exit(130);
         }
         shared.stop_cores();

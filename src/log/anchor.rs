@@ -136,7 +136,10 @@ impl AnchorKey {
         let (tag, text) = rest.split_at_mut(TAG_LEN);
         let (_, sealed) = self.key.seal(aad, text)?;
         tag.copy_from_slice(&sealed);
-        Ok((Sealed::vouch(buf, 0, BLOCK), anchor.generation % 2 * BLOCK as u64))
+        Ok((
+            Sealed::vouch(buf, 0, BLOCK),
+            anchor.generation % 2 * BLOCK as u64,
+        ))
     }
 }
 
@@ -151,7 +154,9 @@ fn open_slot(
     if block[..8] != ANCHOR_MAGIC || u16_at(block, 8) != VERSION {
         return Ok(None);
     }
-    let Some(algorithm) = Algorithm::from_byte(block[10]) else { return Ok(None) };
+    let Some(algorithm) = Algorithm::from_byte(block[10]) else {
+        return Ok(None);
+    };
     let dek: [u8; 16] = array_at(block, 16);
     let expected = bound(algorithm, core, &dek, node);
     if block[..BOUND] != expected {
@@ -160,7 +165,12 @@ fn open_slot(
     let salt = array_at(block, SALT);
     let sealing = match Sealing::find(algorithm, &dek, deks) {
         Some(s) => s,
-        None => return Err(LogError::UnknownDek { file: file.to_string(), dek }),
+        None => {
+            return Err(LogError::UnknownDek {
+                file: file.to_string(),
+                dek,
+            });
+        }
     };
     let key = sealing.reopen(Backend::AwsLc, ANCHOR_LABEL, &salt, &expected);
     if block[COMMITMENT..COMMITMENT + 32] != key.commitment()[..] {
@@ -173,7 +183,9 @@ fn open_slot(
         return Ok(None);
     }
     let zeros = text[FIELDS..].iter().all(|&b| b == 0);
-    Ok(Anchor::decode(&text[..FIELDS]).filter(|_| zeros).map(|a| (a, algorithm)))
+    Ok(Anchor::decode(&text[..FIELDS])
+        .filter(|_| zeros)
+        .map(|a| (a, algorithm)))
 }
 
 /// Reads a core's anchor file: the slots that are whole, newest first.
@@ -187,7 +199,11 @@ pub(super) fn read<D: Disk>(
     let file = anchor_name(core);
     let io = |e| LogError::io(&file, e);
     let mut bytes = vec![0; ANCHOR_LEN as usize];
-    let got = disk.open(&file).map_err(io)?.read_at(&mut bytes, 0).map_err(io)?;
+    let got = disk
+        .open(&file)
+        .map_err(io)?
+        .read_at(&mut bytes, 0)
+        .map_err(io)?;
     bytes[got..].fill(0);
     let mut found = Vec::new();
     for (i, block) in bytes.chunks_mut(BLOCK).enumerate() {

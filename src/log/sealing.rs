@@ -13,12 +13,20 @@ pub struct Sealing {
 impl Sealing {
     /// No encryption: frames carry a checksum only.
     pub fn plain() -> Sealing {
-        Sealing { algorithm: Algorithm::Off, id: [0; 16], secret: Secret32::zero() }
+        Sealing {
+            algorithm: Algorithm::Off,
+            id: [0; 16],
+            secret: Secret32::zero(),
+        }
     }
 
     /// Under a Dek: its id, its algorithm, its secret.
     pub fn new(id: [u8; 16], algorithm: Algorithm, secret: Secret32) -> Sealing {
-        Sealing { algorithm, id, secret }
+        Sealing {
+            algorithm,
+            id,
+            secret,
+        }
     }
 
     /// The algorithm.
@@ -36,7 +44,8 @@ impl Sealing {
         if !algorithm.protects() {
             return (*id == [0; 16]).then(Sealing::plain);
         }
-        deks.secret(id).map(|secret| Sealing::new(*id, algorithm, secret))
+        deks.secret(id)
+            .map(|secret| Sealing::new(*id, algorithm, secret))
     }
 
     /// The key of a new file, and its salt.

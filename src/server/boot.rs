@@ -52,23 +52,36 @@ impl Running {
 }
 
 fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 fn identity(settings: &Settings) -> Result<Option<Identity>, String> {
     if !settings.tls.enabled {
         return Ok(None);
     }
-    let missing = |name: &str| format!("tls.{name} is not set, and TLS cannot be served without it");
+    let missing =
+        |name: &str| format!("tls.{name} is not set, and TLS cannot be served without it");
     let options = Options {
-        cert_file: settings.tls.cert_file.clone().ok_or_else(|| missing("cert_file"))?,
-        key_file: settings.tls.key_file.clone().ok_or_else(|| missing("key_file"))?,
+        cert_file: settings
+            .tls
+            .cert_file
+            .clone()
+            .ok_or_else(|| missing("cert_file"))?,
+        key_file: settings
+            .tls
+            .key_file
+            .clone()
+            .ok_or_else(|| missing("key_file"))?,
         ca_file: settings.tls.ca_file.clone(),
         require_client_cert: settings.tls.require_client_cert,
         allow_tls12: settings.tls.min_version == TlsVersion::V1_2,
         prefer_server_ciphers: settings.tls.prefer_server_ciphers,
     };
-    Identity::load(options, now().as_secs() as i64).map(Some).map_err(|e| e.to_string())
+    Identity::load(options, now().as_secs() as i64)
+        .map(Some)
+        .map_err(|e| e.to_string())
 }
 
 fn provider(settings: &Settings) -> Result<Option<Arc<dyn Provider>>, String> {
@@ -76,7 +89,9 @@ fn provider(settings: &Settings) -> Result<Option<Arc<dyn Provider>>, String> {
         return Ok(None);
     }
     let Some(path) = settings.kek_file() else {
-        return Err("encryption.key_file is not set, and nothing can be sealed without a Kek".to_owned());
+        return Err(
+            "encryption.key_file is not set, and nothing can be sealed without a Kek".to_owned(),
+        );
     };
     let provider = FileProvider::open(path).map_err(|e| e.to_string())?;
     Ok(Some(Arc::new(provider)))
@@ -98,7 +113,11 @@ pub fn try_files(loaded: &Loaded) -> Result<(), String> {
 
 fn lock(dir: &Path) -> Result<File, String> {
     let name = |e: &dyn std::fmt::Display| format!("data directory {}: {e}", dir.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| name(&e))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| name(&e))?;
     let path = dir.join("LOCK");
     let mut file = OpenOptions::new()
         .create(true)
@@ -110,22 +129,34 @@ fn lock(dir: &Path) -> Result<File, String> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            return Err(name(&"locked by another process; stop that one, or use another server.data_dir"));
+            return Err(name(
+                &"locked by another process; stop that one, or use another server.data_dir",
+            ));
         }
         Err(TryLockError::Error(e)) => return Err(name(&format!("cannot be locked: {e}"))),
     }
     // For people who look; the lock itself is the kernel's.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let _ = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
 
 fn processors(settings: &Settings, shards: usize) -> Vec<Option<usize>> {
-    let allowed: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|c| c.id).collect();
+    let allowed: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|c| c.id)
+        .collect();
     let chosen: Vec<usize> = if settings.server.cpus.is_empty() {
         allowed
     } else {
-        settings.server.cpus.iter().map(|&cpu| usize::from(cpu)).collect()
+        settings
+            .server
+            .cpus
+            .iter()
+            .map(|&cpu| usize::from(cpu))
+            .collect()
     };
     if chosen.len() < shards {
         tracing::warn!(
@@ -134,7 +165,9 @@ fn processors(settings: &Settings, shards: usize) -> Vec<Option<usize>> {
             "more shards than processors: cores will share them, and wait for each other"
         );
     }
-    (0..shards).map(|i| chosen.get(i % chosen.len().max(1)).copied()).collect()
+    (0..shards)
+        .map(|i| chosen.get(i % chosen.len().max(1)).copied())
+        .collect()
 }
 
 /// Boots every core. `stop` is called when a client asks the server to stop.
@@ -167,7 +200,10 @@ pub fn boot(loaded: &Loaded, stop: impl FnOnce() + Send + 'static) -> Result<Run
     let mut keyring = match provider {
         Some(provider) => {
             let dir = &settings.server.data_dir;
-            Some(Keyring::open(dir, provider, now().as_millis() as u64).map_err(|e| e.to_string())?)
+            Some(
+                Keyring::open(dir, provider, now().as_millis() as u64)
+                    .map_err(|e| e.to_string())?,
+            )
         }
         None => None,
     };
@@ -210,10 +246,18 @@ pub fn boot(loaded: &Loaded, stop: impl FnOnce() + Send + 'static) -> Result<Run
         readiness.push(ready);
     }
     for ready in readiness {
-        ready.recv().unwrap_or_else(|_| Err("a core ended before it was ready".to_owned()))?;
+        ready
+            .recv()
+            .unwrap_or_else(|_| Err("a core ended before it was ready".to_owned()))?;
     }
     announce(loaded, shards);
-    Ok(Running { shared, identity, ended, cores: shards, _lock: lock })
+    Ok(Running {
+        shared,
+        identity,
+        ended,
+        cores: shards,
+        _lock: lock,
+    })
 }
 
 fn listeners(settings: &Settings) -> Result<Vec<Listener>, String> {
@@ -225,7 +269,8 @@ fn listeners(settings: &Settings) -> Result<Vec<Listener>, String> {
             all.push(Listener { fd, tls: true });
         }
         if settings.server.port != 0 {
-            let fd = listen::listen(ip, settings.server.port, keepalive).map_err(|e| e.to_string())?;
+            let fd =
+                listen::listen(ip, settings.server.port, keepalive).map_err(|e| e.to_string())?;
             all.push(Listener { fd, tls: false });
         }
     }
@@ -291,7 +336,12 @@ impl Seat {
 
 fn announce(loaded: &Loaded, shards: usize) {
     let settings = &loaded.settings;
-    let addresses: Vec<String> = settings.server.bind.iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> = settings
+        .server
+        .bind
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let addresses = addresses.join(", ");
     if let Some(files) = &loaded.development {
         tracing::info!(
@@ -301,10 +351,16 @@ fn announce(loaded: &Loaded, shards: usize) {
         );
     }
     if settings.server.port != 0 {
-        tracing::warn!("PLAINTEXT port {} on {addresses}: commands and data travel in the clear", settings.server.port);
+        tracing::warn!(
+            "PLAINTEXT port {} on {addresses}: commands and data travel in the clear",
+            settings.server.port
+        );
     }
     if settings.tls.enabled {
-        tracing::info!("ready: {shards} shards, TLS on {addresses} port {}", settings.tls.port);
+        tracing::info!(
+            "ready: {shards} shards, TLS on {addresses} port {}",
+            settings.tls.port
+        );
     } else {
         tracing::info!("ready: {shards} shards, without TLS");
     }

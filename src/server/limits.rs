@@ -8,7 +8,10 @@ const MEMLOCK: u64 = 512 * 1024;
 const OTHER_FILES: u64 = 256;
 
 fn limit(what: u32) -> io::Result<libc::rlimit> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: writes one rlimit to a local.
     if unsafe { libc::getrlimit(what, &mut limit) } != 0 {
         return Err(io::Error::last_os_error());
@@ -27,7 +30,10 @@ fn raise(what: u32, wanted: u64) -> io::Result<u64> {
         }
         // The hard limit too, where we may.
         if limit.rlim_cur < wanted {
-            let more = libc::rlimit { rlim_cur: wanted, rlim_max: wanted };
+            let more = libc::rlimit {
+                rlim_cur: wanted,
+                rlim_max: wanted,
+            };
             // SAFETY: as above.
             if unsafe { libc::setrlimit(what, &more) } == 0 {
                 return Ok(wanted);
@@ -69,6 +75,9 @@ mod tests {
     #[test]
     fn a_limit_that_cannot_be_met_is_named() {
         let error = prepare(1, 1 << 40).unwrap_err();
-        assert!(error.contains("server.maxclients") && error.contains("ulimit -n"), "{error}");
+        assert!(
+            error.contains("server.maxclients") && error.contains("ulimit -n"),
+            "{error}"
+        );
     }
 }

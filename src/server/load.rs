@@ -48,7 +48,9 @@ pub fn load(
         keyspace.put(shard);
         let mut log = None;
         if settings.persistence.appendonly {
-            let disk = Arc::new(RealDisk::open(&settings.server.data_dir.join("log")).map_err(|e| e.to_string())?);
+            let disk = Arc::new(
+                RealDisk::open(&settings.server.data_dir.join("log")).map_err(|e| e.to_string())?,
+            );
             let node = keyring.as_deref().map_or([0; 16], |k| k.node());
             let mut config = LogConfig::new(core as u16, shards as u16, node);
             config.policy = match settings.persistence.appendfsync {
@@ -62,15 +64,27 @@ pub fn load(
                 Some(keyring) => {
                     let algorithm = algorithm(settings);
                     config.backend = accel::choose(algorithm).backend;
-                    let dek = keyring.active(Purpose::Aof, core as u16, algorithm, 0).map_err(|e| e.to_string())?;
+                    let dek = keyring
+                        .active(Purpose::Aof, core as u16, algorithm, 0)
+                        .map_err(|e| e.to_string())?;
                     Sealing::new(dek.id.0, algorithm, dek.secret.duplicate())
                 }
                 None => Sealing::plain(),
             };
-            let writer = Writer::new(config, sealing, Start { run: 1, ..Start::default() });
+            let writer = Writer::new(
+                config,
+                sealing,
+                Start {
+                    run: 1,
+                    ..Start::default()
+                },
+            );
             log = Some(OpenLog::open(writer, disk).map_err(|e| e.to_string())?);
         }
         cores.push((keyspace, log));
     }
-    Ok(Loading { cores, recovery: Recovery::default() })
+    Ok(Loading {
+        cores,
+        recovery: Recovery::default(),
+    })
 }

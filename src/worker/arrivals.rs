@@ -9,9 +9,7 @@ use socket2::SockRef;
 use super::client::{Client, ReplyMode, Waiting};
 use super::slab::Id;
 use super::tick::PAUSE_ABOVE;
-use super::{
-    CRON_US, EXPIRE_BUDGET, EXPIRE_US, Home, SWEEP_BUDGET, Worker,
-};
+use super::{CRON_US, EXPIRE_BUDGET, EXPIRE_US, Home, SWEEP_BUDGET, Worker};
 use crate::net::conn::{Broken, Conn, Phase};
 use crate::net::ring::{Completion, Kind, Token};
 use crate::net::session::Arrival;
@@ -45,7 +43,8 @@ impl Worker {
                 Kind::Accept => self.accepted(completion),
                 Kind::Log => {
                     let (index, now) = (completion.token.index, self.clock.now_us);
-                    self.log.completed(index, completion.result, now, &mut self.ring);
+                    self.log
+                        .completed(index, completion.result, now, &mut self.ring);
                 }
                 Kind::Wake => {
                     self.mesh.inbox().hush();
@@ -104,7 +103,9 @@ impl Worker {
         let target = self.ring.adopt(fd.as_raw_fd());
         let config = if tls { self.tls.clone() } else { None };
         let name = |addr: std::io::Result<socket2::SockAddr>| {
-            addr.ok().and_then(|a| a.as_socket()).map(|a: SocketAddr| a.to_string())
+            addr.ok()
+                .and_then(|a| a.as_socket())
+                .map(|a: SocketAddr| a.to_string())
         };
         let socket = SockRef::from(&fd);
         let (addr, laddr) = (name(socket.peer_addr()), name(socket.local_addr()));
@@ -153,7 +154,9 @@ impl Worker {
     }
 
     fn received(&mut self, completion: Completion) {
-        let Token { generation, index, .. } = completion.token;
+        let Token {
+            generation, index, ..
+        } = completion.token;
         let Some(client) = self.clients.get(Id { index, generation }) else {
             if let Some(buffer) = completion.buffer {
                 self.ring.buffers.give_back(buffer);
@@ -233,7 +236,9 @@ impl Worker {
 
     /// Receives again if the receive has ended and nothing speaks against it.
     fn go_on_reading(&mut self, index: u32) {
-        let Some(client) = self.clients.at(index) else { return };
+        let Some(client) = self.clients.at(index) else {
+            return;
+        };
         if client.conn.phase == Phase::Open
             && !client.leaving
             && client.conn.input.len() <= INPUT_PAUSE
@@ -247,19 +252,33 @@ impl Worker {
 
     fn tls_failed(&mut self, addr: &str, error: &rustls::Error, established: bool) {
         let reason = reason_of(error);
-        *self.stats.tls_failures.entry(reason.to_owned()).or_default() += 1;
+        *self
+            .stats
+            .tls_failures
+            .entry(reason.to_owned())
+            .or_default() += 1;
         if self.tls_log_budget > 0 {
             self.tls_log_budget -= 1;
-            let when = if established { "connection" } else { "handshake" };
+            let when = if established {
+                "connection"
+            } else {
+                "handshake"
+            };
             tracing::warn!(client = addr, "TLS {when} failed: {reason} ({error})");
         }
     }
 
     fn sent(&mut self, completion: Completion) {
-        let Token { generation, index, .. } = completion.token;
-        let Some(client) = self.clients.get(Id { index, generation }) else { return };
+        let Token {
+            generation, index, ..
+        } = completion.token;
+        let Some(client) = self.clients.get(Id { index, generation }) else {
+            return;
+        };
         let before = client.conn.traffic.1;
-        let works = client.conn.sent(completion.result, &mut self.ring, &mut self.pool);
+        let works = client
+            .conn
+            .sent(completion.result, &mut self.ring, &mut self.pool);
         self.stats.net_out += client.conn.traffic.1 - before;
         if !works {
             self.close(index);
@@ -290,7 +309,9 @@ impl Worker {
         }
         let holding = mem::take(&mut self.holding);
         for index in holding {
-            let Some(client) = self.clients.at(index) else { continue };
+            let Some(client) = self.clients.at(index) else {
+                continue;
+            };
             match client.conn.release(durable, &mut self.pool) {
                 Ok(released) => {
                     if released {
@@ -312,7 +333,9 @@ impl Worker {
         let list = mem::take(&mut self.output);
         let limit = self.settings.server.client_output_buffer_limit;
         for index in list {
-            let Some(client) = self.clients.at(index) else { continue };
+            let Some(client) = self.clients.at(index) else {
+                continue;
+            };
             client.has_output = false;
             match client.conn.flush(&mut self.ring, &mut self.pool, hold) {
                 Ok(sent) => self.sends += usize::from(sent),
@@ -338,7 +361,8 @@ impl Worker {
             } else {
                 client.over_soft_since = None;
             }
-            let idle = client.conn.at >= client.conn.input.len() || client.conn.phase != Phase::Open;
+            let idle =
+                client.conn.at >= client.conn.input.len() || client.conn.phase != Phase::Open;
             if client.leaving
                 && client.conn.phase == Phase::Open
                 && !client.has_input
@@ -358,7 +382,9 @@ impl Worker {
     }
 
     fn say_goodbye(&mut self, index: u32) {
-        let Some(client) = self.clients.at(index) else { return };
+        let Some(client) = self.clients.at(index) else {
+            return;
+        };
         if !mem::replace(&mut client.said_goodbye, true) {
             client.conn.say_goodbye();
             // A failure means that the peer is gone, and the close below is all that is left.
@@ -372,7 +398,9 @@ impl Worker {
 
     /// Closes a client's connection and forgets it once the kernel has let go of it.
     pub(super) fn close(&mut self, index: u32) {
-        let Some(mut client) = self.clients.take(index) else { return };
+        let Some(mut client) = self.clients.take(index) else {
+            return;
+        };
         if client.conn.phase != Phase::Shut {
             client.conn.shut(&mut self.ring);
             client.multi = None;
@@ -396,7 +424,11 @@ impl Worker {
     /// What is done by the clock.
     pub(super) fn housekeep(&mut self) {
         let now = self.clock.now_us;
-        let pause = if self.log_backlogged { LOG_PAUSE / 2 } else { LOG_PAUSE };
+        let pause = if self.log_backlogged {
+            LOG_PAUSE / 2
+        } else {
+            LOG_PAUSE
+        };
         self.log_backlogged = self.log.backlog() > pause;
         if self.garbage && matches!(self.home, Home::Here) {
             self.garbage = self.ks.shard(self.core).sweep(SWEEP_BUDGET);
@@ -482,11 +514,15 @@ impl Worker {
         for _ in 0..step {
             let index = self.cron_at;
             self.cron_at = if index + 1 >= end { 0 } else { index + 1 };
-            let Some(client) = self.clients.at(index) else { continue };
+            let Some(client) = self.clients.at(index) else {
+                continue;
+            };
             let silent = now.saturating_sub(client.active_ms);
             let handshaking = client.conn.tls().is_some_and(|tls| !tls.established());
             let soft = limit.soft_for.as_millis() as u64;
-            let slow = client.over_soft_since.is_some_and(|at| now.saturating_sub(at) > soft);
+            let slow = client
+                .over_soft_since
+                .is_some_and(|at| now.saturating_sub(at) > soft);
             if slow {
                 self.stats.output_limit_closes += 1;
             }

@@ -129,6 +129,9 @@ pub struct Watched {
 impl Client {
     /// The address of the client in its core's slab.
     pub fn at(&self, index: u32) -> Id {
-        Id { index, generation: self.conn.generation() }
+        Id {
+            index,
+            generation: self.conn.generation(),
+        }
     }
 }

@@ -37,7 +37,9 @@ impl Clock {
     /// Reads the time, once a tick.
     pub fn read(&mut self) {
         self.now_us = self.start.elapsed().as_micros() as u64;
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         self.unix_us = unix.as_micros() as u64;
         self.unix_ms = unix.as_millis() as u64;
     }
@@ -94,6 +96,9 @@ mod tests {
         let (counted, passed) = (ticks() - t, i.elapsed().as_nanos() as u64);
         clock.calibrate();
         let ns = clock.ns(counted);
-        assert!(ns > passed / 2 && ns < passed * 2, "{ns} ns for {passed} ns");
+        assert!(
+            ns > passed / 2 && ns < passed * 2,
+            "{ns} ns for {passed} ns"
+        );
     }
 }

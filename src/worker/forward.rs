@@ -85,11 +85,23 @@ impl Worker {
                     if let Some(e) = self.forbids(row) {
                         self.stats.refused(item.command);
                         let mark = replies.len();
-                        e.write(&mut Reply { buf: &mut replies, proto: item.proto });
+                        e.write(&mut Reply {
+                            buf: &mut replies,
+                            proto: item.proto,
+                        });
                         self.stats.error(&replies[mark..]);
                     } else if let Run::Data(f) = row.run {
                         let context = (item.db, item.proto);
-                        self.run_data(f, row, item.command, context, &argv, &mut replies, None, None);
+                        self.run_data(
+                            f,
+                            row,
+                            item.command,
+                            context,
+                            &argv,
+                            &mut replies,
+                            None,
+                            None,
+                        );
                     }
                 }
                 None => unreachable!("the sender took the number from the same table"),
@@ -144,7 +156,11 @@ impl Worker {
 
     /// Sends the batches home that waited for tickets up to `durable`.
     pub(super) fn release_answers(&mut self, durable: u64) {
-        while self.held_batches.front().is_some_and(|(ticket, _)| *ticket <= durable) {
+        while self
+            .held_batches
+            .front()
+            .is_some_and(|(ticket, _)| *ticket <= durable)
+        {
             if let Some((_, batch)) = self.held_batches.pop_front() {
                 self.mesh.send(batch.from, Message::Done(batch));
             }
@@ -181,7 +197,11 @@ impl Worker {
             match self.queue.pop_front() {
                 Some(Message::Exec(batch)) => self.run_batch(batch),
                 Some(Message::Take { tx, from }) => self.lend(tx, from),
-                Some(Message::Ask { from, gather, question }) => {
+                Some(Message::Ask {
+                    from,
+                    gather,
+                    question,
+                }) => {
                     self.answer(from, gather, &question);
                 }
                 Some(_) => unreachable!("only commands, takes and questions wait for the shard"),
@@ -191,7 +211,11 @@ impl Worker {
         if self.free() && !self.stalled.is_empty() {
             for index in mem::take(&mut self.stalled) {
                 // The index may have a new bearer by now.
-                if self.clients.at(index).is_some_and(|c| c.waiting == Waiting::Shard) {
+                if self
+                    .clients
+                    .at(index)
+                    .is_some_and(|c| c.waiting == Waiting::Shard)
+                {
                     self.resume(index);
                 }
             }

@@ -52,8 +52,15 @@ struct Pending {
 }
 
 enum Await {
-    Write { file: FileNo, offset: u64, dsync: bool, buf: Sealed },
-    Sync { file: FileNo },
+    Write {
+        file: FileNo,
+        offset: u64,
+        dsync: bool,
+        buf: Sealed,
+    },
+    Sync {
+        file: FileNo,
+    },
 }
 
 impl OpenLog {
@@ -78,7 +85,13 @@ impl OpenLog {
             }
             for op in ops.drain(..) {
                 match op {
-                    Op::Write { id, file, offset, buf, dsync } => {
+                    Op::Write {
+                        id,
+                        file,
+                        offset,
+                        buf,
+                        dsync,
+                    } => {
                         let result = file_of(&files, file)?.write_at(&buf, offset, dsync);
                         writer.done(id, result.map(|n| Done::Written(buf, n)), now);
                     }
@@ -97,19 +110,29 @@ impl OpenLog {
                 }
             }
         }
-        Ok(OpenLog { writer, disk, files })
+        Ok(OpenLog {
+            writer,
+            disk,
+            files,
+        })
     }
 }
 
 fn file_of(files: &Files, no: FileNo) -> io::Result<&RealFile> {
-    files[no.index()].as_ref().ok_or_else(|| io::Error::other("a log file that is not open"))
+    files[no.index()]
+        .as_ref()
+        .ok_or_else(|| io::Error::other("a log file that is not open"))
 }
 
 impl LogDrive {
     /// The drive of an opened log; every other core's must be open too.
     pub fn new(open: Option<OpenLog>) -> LogDrive {
         let log = open.map(|open| {
-            let OpenLog { mut writer, disk, files } = open;
+            let OpenLog {
+                mut writer,
+                disk,
+                files,
+            } = open;
             writer.start();
             Running {
                 writer,
@@ -168,7 +191,10 @@ impl LogDrive {
             })
             .collect();
         // A refusal has failed the writer, and the loop stops the server for that.
-        if let Ok(ticket) = log.writer.append_tx(&Tx { id: record.id, parts: &parts }) {
+        if let Ok(ticket) = log.writer.append_tx(&Tx {
+            id: record.id,
+            parts: &parts,
+        }) {
             log.last_ticket = ticket.0;
         }
     }
@@ -180,7 +206,9 @@ impl LogDrive {
 
     /// The last durable ticket.
     pub fn durable(&self) -> u64 {
-        self.log.as_ref().map_or(u64::MAX, |log| log.writer.durable().0)
+        self.log
+            .as_ref()
+            .map_or(u64::MAX, |log| log.writer.durable().0)
     }
 
     /// Changes the policy.
@@ -211,8 +239,23 @@ impl LogDrive {
         log.writer.poll(now_us, &mut ops);
         for op in ops.drain(..) {
             match op {
-                Op::Write { id, file, offset, buf, dsync } => {
-                    log.start(id, Await::Write { file, offset, dsync, buf }, ring);
+                Op::Write {
+                    id,
+                    file,
+                    offset,
+                    buf,
+                    dsync,
+                } => {
+                    log.start(
+                        id,
+                        Await::Write {
+                            file,
+                            offset,
+                            dsync,
+                            buf,
+                        },
+                        ring,
+                    );
                 }
                 Op::Sync { id, file } => log.start(id, Await::Sync { file }, ring),
                 Op::Perform { id, file, work } => {
@@ -284,12 +327,16 @@ impl LogDrive {
 
     /// Whether it is closed, or over.
     pub fn closed(&self) -> bool {
-        self.log.as_ref().is_none_or(|log| log.writer.closed() && log.errands == 0)
+        self.log
+            .as_ref()
+            .is_none_or(|log| log.writer.closed() && log.errands == 0)
     }
 
     /// What INFO tells of it.
     pub fn report(&self) -> LogReport {
-        let Some(log) = &self.log else { return LogReport::default() };
+        let Some(log) = &self.log else {
+            return LogReport::default();
+        };
         let counters = log.writer.counters();
         LogReport {
             on: true,
@@ -299,7 +346,11 @@ impl LogDrive {
             syncs: counters.syncs,
             pending: log.writer.backlog() as u64,
             in_flight: log.in_flight,
-            refusal: log.writer.accepts().err().map(|refusal| refusal.to_string()),
+            refusal: log
+                .writer
+                .accepts()
+                .err()
+                .map(|refusal| refusal.to_string()),
             segments: counters.segments,
             sealed: (counters.sealed_messages, counters.sealed_bytes),
             opened: (0, 0),
@@ -323,7 +374,9 @@ impl Running {
         };
         let fd = file.raw_fd();
         match &what {
-            Await::Write { offset, dsync, buf, .. } => {
+            Await::Write {
+                offset, dsync, buf, ..
+            } => {
                 // SAFETY: the bytes are on the heap behind `buf`, which stays in `pending` until
                 // this token's completion takes it out.
                 unsafe { ring.write(fd, buf.bytes(), *offset, *dsync, token) };

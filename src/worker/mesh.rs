@@ -32,7 +32,11 @@ impl<M> Inbox<M> {
         }
         // SAFETY: the descriptor was just made and is owned by nobody else.
         let bell = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Inbox { queue: SegQueue::new(), sleeping: AtomicBool::new(false), bell })
+        Ok(Inbox {
+            queue: SegQueue::new(),
+            sleeping: AtomicBool::new(false),
+            bell,
+        })
     }
 
     /// The eventfd that is written when the owner sleeps.
@@ -83,7 +87,13 @@ impl<M> Inbox<M> {
     pub fn hush(&self) {
         let mut count = [0u8; 8];
         // SAFETY: eight bytes are written to a local array; the descriptor does not block.
-        unsafe { libc::read(self.bell.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        unsafe {
+            libc::read(
+                self.bell.as_raw_fd(),
+                count.as_mut_ptr().cast(),
+                count.len(),
+            )
+        };
     }
 }
 
@@ -100,7 +110,12 @@ impl<M> Mesh<M> {
     /// The view of core `me`.
     pub fn new(me: usize, inboxes: Vec<Arc<Inbox<M>>>) -> Mesh<M> {
         let outboxes = inboxes.iter().map(|_| Vec::new()).collect();
-        Mesh { me, inboxes, outboxes, pending: false }
+        Mesh {
+            me,
+            inboxes,
+            outboxes,
+            pending: false,
+        }
     }
 
     /// How many cores there are.
@@ -145,7 +160,10 @@ mod tests {
         let mut mesh = Mesh::new(0, inboxes.clone());
         mesh.send(1, 1);
         mesh.send(1, 2);
-        assert!(inboxes[1].pop().is_none(), "nothing leaves before the flush");
+        assert!(
+            inboxes[1].pop().is_none(),
+            "nothing leaves before the flush"
+        );
         mesh.flush();
         let rung = |inbox: &Inbox<i32>| {
             let mut count = [0u8; 8];

@@ -182,7 +182,12 @@ impl Worker {
     /// # Errors
     /// [`RingError`].
     pub fn new(parts: Parts) -> Result<Worker, RingError> {
-        let sockets = parts.settings.server.maxclients.saturating_add(64).min(60_000);
+        let sockets = parts
+            .settings
+            .server
+            .maxclients
+            .saturating_add(64)
+            .min(60_000);
         let ring = Ring::new(sockets)?;
         let cores = parts.mesh.cores();
         let clock = Clock::new();
@@ -278,7 +283,11 @@ impl Worker {
                 self.mesh.flush();
                 return Ok(());
             }
-            self.empty_ticks = if events + mail > 0 { 0 } else { self.empty_ticks + 1 };
+            self.empty_ticks = if events + mail > 0 {
+                0
+            } else {
+                self.empty_ticks + 1
+            };
             self.rest(&sleeper).await;
         }
     }
@@ -293,7 +302,9 @@ impl Worker {
     fn take_mail(&mut self) -> usize {
         let mut n = 0;
         while n < 4096 {
-            let Some(message) = self.mesh.inbox().pop() else { break };
+            let Some(message) = self.mesh.inbox().pop() else {
+                break;
+            };
             n += 1;
             match message {
                 Message::Exec(_) | Message::Take { .. } | Message::Ask { .. } => {
@@ -301,8 +312,17 @@ impl Worker {
                     self.serve_queue();
                 }
                 Message::Done(batch) => self.take_answers(batch),
-                Message::Grant { tx, shard, next_lsn } => self.granted(tx, shard, next_lsn),
-                Message::Return { tx, from, shard, record } => {
+                Message::Grant {
+                    tx,
+                    shard,
+                    next_lsn,
+                } => self.granted(tx, shard, next_lsn),
+                Message::Return {
+                    tx,
+                    from,
+                    shard,
+                    record,
+                } => {
                     self.returned(tx, from, shard, record);
                     self.stir_queue();
                 }
@@ -379,10 +399,16 @@ impl Worker {
         if self.empty_ticks < EMPTY_TICKS {
             let target = (self.active_before.max(self.active_now) / 2).clamp(1, 32);
             let timeout = LONGEST_WAIT.min(Duration::from_micros(until));
-            let min_wait = if target > 1 { self.settings.server.max_wait } else { Duration::ZERO };
+            let min_wait = if target > 1 {
+                self.settings.server.max_wait
+            } else {
+                Duration::ZERO
+            };
             self.ring.enter(sends + target, min_wait, timeout);
         } else {
-            sleeper.sleep(&mut self.ring, Duration::from_micros(until.max(1))).await;
+            sleeper
+                .sleep(&mut self.ring, Duration::from_micros(until.max(1)))
+                .await;
             self.last_yield = now;
         }
         self.mesh.inbox().wake_up();
@@ -435,7 +461,10 @@ impl Sleeper {
             }
         }
         ring.register_eventfd(file.as_raw_fd())?;
-        Ok(Sleeper { file, after: std::cell::Cell::new(Timespec::new()) })
+        Ok(Sleeper {
+            file,
+            after: std::cell::Cell::new(Timespec::new()),
+        })
     }
 
     async fn sleep(&self, ring: &mut Ring, most: Duration) {

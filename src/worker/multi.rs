@@ -60,10 +60,11 @@ impl Worker {
             }
         };
         let bytes: usize = argv.iter().map(|arg| arg.len()).sum();
-        let Some(queue) = &mut client.multi else { return Flow::Next };
+        let Some(queue) = &mut client.multi else {
+            return Flow::Next;
+        };
         let refusal = refusal.or_else(|| {
-            (queue.bytes + bytes > QUEUE_BYTES)
-                .then_some(Error::Text("ERR transaction too large"))
+            (queue.bytes + bytes > QUEUE_BYTES).then_some(Error::Text("ERR transaction too large"))
         });
         if let Some(e) = refusal {
             queue.refused = true;
@@ -73,14 +74,19 @@ impl Worker {
         }
         queue.bytes += bytes;
         let args = argv.iter().map(|arg| arg.to_vec()).collect();
-        queue.commands.push(Queued { command: row, number, args });
+        queue.commands.push(Queued {
+            command: row,
+            number,
+            args,
+        });
         self.reply(client).simple("QUEUED");
         Flow::Next
     }
 
     pub(super) fn multi(&mut self, client: &mut Client) -> Flow {
         if client.multi.is_some() {
-            self.reply(client).error("ERR MULTI calls can not be nested");
+            self.reply(client)
+                .error("ERR MULTI calls can not be nested");
         } else {
             client.multi = Some(Queue::default());
             self.reply(client).ok();
@@ -114,7 +120,8 @@ impl Worker {
 
     pub(super) fn watch(&mut self, client: &mut Client, index: u32, argv: &[&[u8]]) -> Flow {
         if client.multi.is_some() {
-            self.reply(client).error("ERR WATCH inside MULTI is not allowed");
+            self.reply(client)
+                .error("ERR WATCH inside MULTI is not allowed");
             return Flow::Next;
         }
         let db = client.db;

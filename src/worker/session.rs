@@ -68,10 +68,15 @@ impl Worker {
             self.reply(client).ok();
         } else if !self.own(client, session, argv) {
             let flow = self.administer(client, u32::MAX, session, row, number, argv);
-            debug_assert!(flow == Flow::Next, "{} waits and must not be queued", row.name);
+            debug_assert!(
+                flow == Flow::Next,
+                "{} waits and must not be queued",
+                row.name
+            );
         }
         let ns = self.clock.ns(super::clock::ticks().wrapping_sub(started));
-        self.stats.executed(number, ns, false, self.settings.latency.tracking);
+        self.stats
+            .executed(number, ns, false, self.settings.latency.tracking);
     }
 
     /// Commands about this connection that are answered at once; whether this was one.
@@ -95,22 +100,20 @@ impl Worker {
                 }
                 Ok(())
             }
-            SessionCmd::ClientSetname => set_name(client, argv[2]).map(|()| self.reply(client).ok()),
+            SessionCmd::ClientSetname => {
+                set_name(client, argv[2]).map(|()| self.reply(client).ok())
+            }
             SessionCmd::ClientSetinfo => {
                 set_info(client, argv[2], argv[3]).map(|()| self.reply(client).ok())
             }
-            SessionCmd::ClientNoEvict => {
-                on_off(argv[2]).map(|on| {
-                    client.no_evict = on;
-                    self.reply(client).ok();
-                })
-            }
-            SessionCmd::ClientNoTouch => {
-                on_off(argv[2]).map(|on| {
-                    client.no_touch = on;
-                    self.reply(client).ok();
-                })
-            }
+            SessionCmd::ClientNoEvict => on_off(argv[2]).map(|on| {
+                client.no_evict = on;
+                self.reply(client).ok();
+            }),
+            SessionCmd::ClientNoTouch => on_off(argv[2]).map(|on| {
+                client.no_touch = on;
+                self.reply(client).ok();
+            }),
             SessionCmd::ClientReply => {
                 let mode = argv[2];
                 if mode.eq_ignore_ascii_case(b"on") {
@@ -202,7 +205,9 @@ impl Worker {
                 i += 2;
             } else {
                 let option = String::from_utf8_lossy(argv[i]);
-                return Err(Error::message(format!("ERR Syntax error in HELLO option '{option}'")));
+                return Err(Error::message(format!(
+                    "ERR Syntax error in HELLO option '{option}'"
+                )));
             }
         }
         if !client.authenticated {
@@ -239,7 +244,9 @@ impl Worker {
 
     fn select(&mut self, client: &mut Client, arg: &[u8]) -> Result<(), Error> {
         let n = crate::resp::number::parse_i64(arg).ok_or(Error::NotInteger)?;
-        let db = u16::try_from(n).ok().filter(|db| *db < self.settings.server.databases);
+        let db = u16::try_from(n)
+            .ok()
+            .filter(|db| *db < self.settings.server.databases);
         client.db = db.ok_or(Error::DbIndex)?;
         self.reply(client).ok();
         Ok(())
@@ -262,7 +269,10 @@ impl Worker {
     /// A client's line in CLIENT LIST and CLIENT INFO.
     pub(super) fn describe(client: &mut Client, now_ms: u64) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let multi = client.multi.as_ref().map_or(-1, |queue| queue.commands.len() as i64);
+        let multi = client
+            .multi
+            .as_ref()
+            .map_or(-1, |queue| queue.commands.len() as i64);
         let mut flags = String::new();
         if client.multi.is_some() {
             flags.push('x');
@@ -279,7 +289,11 @@ impl Worker {
         if flags.is_empty() {
             flags.push('N');
         }
-        let (version, cipher, group) = client.conn.tls().map(|tls| tls.describe()).unwrap_or_default();
+        let (version, cipher, group) = client
+            .conn
+            .tls()
+            .map(|tls| tls.describe())
+            .unwrap_or_default();
         format!(
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 \
              ssub=0 multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \

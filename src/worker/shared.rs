@@ -96,7 +96,9 @@ impl Shared {
     /// Admits a connection, unless there are `most` already.
     pub fn admit(&self, most: usize) -> bool {
         self.connections
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                (n < most).then_some(n + 1)
+            })
             .is_ok()
     }
 
@@ -123,12 +125,16 @@ impl Shared {
             .unwrap_or(0) as u64;
         self.used_memory.store(used, Ordering::Relaxed);
         self.peak_memory.fetch_max(used, Ordering::Relaxed);
-        self.out_of_memory.store(limit > 0 && used > limit, Ordering::Relaxed);
+        self.out_of_memory
+            .store(limit > 0 && used > limit, Ordering::Relaxed);
     }
 
     /// Bytes the allocator has handed out, now and at most.
     pub fn memory(&self) -> (u64, u64) {
-        (self.used_memory.load(Ordering::Relaxed), self.peak_memory.load(Ordering::Relaxed))
+        (
+            self.used_memory.load(Ordering::Relaxed),
+            self.peak_memory.load(Ordering::Relaxed),
+        )
     }
 
     /// Asks the process to stop.

@@ -25,7 +25,11 @@ struct Place<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Slab { places: Vec::new(), free: Vec::new(), len: 0 }
+        Slab {
+            places: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+        }
     }
 }
 
@@ -33,14 +37,21 @@ impl<T> Slab<T> {
     /// A number for a value to come.
     pub fn reserve(&mut self) -> Id {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, taken: false, value: None });
+            self.places.push(Place {
+                generation: 0,
+                taken: false,
+                value: None,
+            });
             (self.places.len() - 1) as u32
         });
         let place = &mut self.places[index as usize];
         place.generation = (place.generation + 1) & 0x00ff_ffff;
         place.taken = true;
         self.len += 1;
-        Id { index, generation: place.generation }
+        Id {
+            index,
+            generation: place.generation,
+        }
     }
 
     /// Puts a value under a reserved number, or back after [`Slab::take`].
@@ -66,7 +77,11 @@ impl<T> Slab<T> {
     /// The value of that generation under that number.
     pub fn get(&mut self, id: Id) -> Option<&mut T> {
         let place = self.places.get_mut(id.index as usize)?;
-        if place.generation == id.generation { place.value.as_deref_mut() } else { None }
+        if place.generation == id.generation {
+            place.value.as_deref_mut()
+        } else {
+            None
+        }
     }
 
     /// The value under that number, whatever its generation.

@@ -100,7 +100,10 @@ impl Stats {
     /// Counts an error reply by its code.
     pub fn error(&mut self, reply: &[u8]) {
         let code = reply.strip_prefix(b"-").unwrap_or(reply);
-        let end = code.iter().position(|b| b.is_ascii_whitespace()).unwrap_or(code.len());
+        let end = code
+            .iter()
+            .position(|b| b.is_ascii_whitespace())
+            .unwrap_or(code.len());
         let code = String::from_utf8_lossy(&code[..end.min(32)]).into_owned();
         // A bound, so that no client can grow it: Redis has the same idea.
         if self.errors.len() < 128 || self.errors.contains_key(&code) {
@@ -111,7 +114,8 @@ impl Stats {
     fn command(&mut self, number: u16) -> &mut CommandStats {
         let number = usize::from(number);
         if self.per_command.len() <= number {
-            self.per_command.resize_with(number + 1, CommandStats::default);
+            self.per_command
+                .resize_with(number + 1, CommandStats::default);
         }
         &mut self.per_command[number]
     }
@@ -161,7 +165,11 @@ impl Stats {
     /// CONFIG RESETSTAT: everything but the slow log.
     pub fn reset(&mut self) {
         let (slowlog, total) = (std::mem::take(&mut self.slowlog), self.slowlog_total);
-        *self = Stats { slowlog, slowlog_total: total, ..Stats::default() };
+        *self = Stats {
+            slowlog,
+            slowlog_total: total,
+            ..Stats::default()
+        };
     }
 }
 

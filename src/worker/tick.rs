@@ -77,7 +77,10 @@ impl Worker {
         let mut first = 0;
         while first < jobs.len() {
             let client = jobs[first].client;
-            let n = jobs[first..].iter().take_while(|job| job.client == client).count();
+            let n = jobs[first..]
+                .iter()
+                .take_while(|job| job.client == client)
+                .count();
             self.execute(client, &jobs[first..first + n], &args);
             first += n;
         }
@@ -87,7 +90,9 @@ impl Worker {
     }
 
     fn parse(&mut self, index: u32, jobs: &mut Vec<Job>, args: &mut Vec<Arg>) {
-        let Some(client) = self.clients.at(index) else { return };
+        let Some(client) = self.clients.at(index) else {
+            return;
+        };
         client.has_input = false;
         if client.waiting != Waiting::Nothing || client.conn.phase != Phase::Open {
             return;
@@ -112,7 +117,10 @@ impl Worker {
                 break;
             }
             let (start, first) = (at, args.len());
-            let what = match conn.parser.step(&mut conn.input, &mut at, args, &conn.limits) {
+            let what = match conn
+                .parser
+                .step(&mut conn.input, &mut at, args, &conn.limits)
+            {
                 Step::NeedMore => {
                     let wanted = conn.parser.wanted();
                     if wanted > conn.input.capacity() - conn.input.len() {
@@ -140,9 +148,7 @@ impl Worker {
             };
             let n = (args.len() - first) as u32;
             let key = match &what {
-                What::Command(row, _)
-                    if matches!(row.route, Route::Key | Route::Keys) && n > 1 =>
-                {
+                What::Command(row, _) if matches!(row.route, Route::Key | Route::Keys) && n > 1 => {
                     let key = self.ks.key(client.db, args[first + 1].of(&conn.input));
                     Some((key.slot, key.hash))
                 }
@@ -177,7 +183,12 @@ impl Worker {
                 keys.push((db, slot, hash));
             }
         }
-        let key = |&(db, slot, hash): &(u16, u16, u64)| Key { db, slot, hash, bytes: &[] };
+        let key = |&(db, slot, hash): &(u16, u16, u64)| Key {
+            db,
+            slot,
+            hash,
+            bytes: &[],
+        };
         for k in &keys {
             self.ks.prefetch_slot(&key(k));
         }
@@ -192,7 +203,9 @@ impl Worker {
     }
 
     fn execute(&mut self, index: u32, jobs: &[Job], args: &[Arg]) {
-        let Some(mut client) = self.clients.take(index) else { return };
+        let Some(mut client) = self.clients.take(index) else {
+            return;
+        };
         client.active_ms = self.clock.unix_ms;
         let input = mem::take(&mut client.conn.input);
         let mut end = None;
@@ -227,7 +240,9 @@ impl Worker {
     fn one(&mut self, client: &mut Client, index: u32, job: &Job, argv: &[&[u8]]) -> Flow {
         let mark = client.conn.replies.writer().len();
         let flow = match &job.what {
-            What::Command(row, number) => self.dispatch(client, index, (row, *number), argv, job.key),
+            What::Command(row, number) => {
+                self.dispatch(client, index, (row, *number), argv, job.key)
+            }
             What::Unresolved => match command::resolve(argv) {
                 Ok(found) => self.dispatch(client, index, found, argv, None),
                 Err(_) if command::is_http(argv[0]) => {
@@ -266,7 +281,10 @@ impl Worker {
 
     /// The writer of a client's next reply.
     pub(super) fn reply<'c>(&self, client: &'c mut Client) -> Reply<'c> {
-        Reply { proto: client.proto, buf: client.conn.replies.writer() }
+        Reply {
+            proto: client.proto,
+            buf: client.conn.replies.writer(),
+        }
     }
 
     /// Answers with an error.
@@ -292,7 +310,9 @@ impl Worker {
             self.refuse(client, e);
             return Flow::Next;
         }
-        if client.multi.is_some() && !matches!(row.run, Run::Session(s) if super::multi::is_control(s)) {
+        if client.multi.is_some()
+            && !matches!(row.run, Run::Session(s) if super::multi::is_control(s))
+        {
             client.last = Some(row);
             return self.enqueue(client, row, number, argv);
         }
@@ -305,9 +325,12 @@ impl Worker {
             Run::Data(f) => {
                 // Hash and slot do not depend on the database, so the hint outlives a SELECT.
                 let first = match (hint, argv) {
-                    (Some((slot, hash)), [_, bytes, ..]) => {
-                        Some(Key { db: client.db, slot, hash, bytes })
-                    }
+                    (Some((slot, hash)), [_, bytes, ..]) => Some(Key {
+                        db: client.db,
+                        slot,
+                        hash,
+                        bytes,
+                    }),
                     _ => None,
                 };
                 let needs = match (row.route, first) {
@@ -344,7 +367,8 @@ impl Worker {
                     if failed {
                         self.stats.error(&writer[mark..]);
                     }
-                    self.stats.executed(number, ns, failed, self.settings.latency.tracking);
+                    self.stats
+                        .executed(number, ns, failed, self.settings.latency.tracking);
                 }
                 flow
             }
@@ -391,7 +415,10 @@ impl Worker {
         first: Option<Key<'_>>,
     ) -> Flow {
         let (db, proto) = (client.db, client.proto);
-        let who = Who { addr: &client.addr, name: &client.name };
+        let who = Who {
+            addr: &client.addr,
+            name: &client.name,
+        };
         let out = client.conn.replies.writer();
         self.run_data(f, row, number, (db, proto), argv, out, Some(who), first);
         Flow::Next
@@ -412,7 +439,10 @@ impl Worker {
     ) {
         let mark = out.len();
         let started = ticks();
-        self.random = self.random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.random = self
+            .random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         let mut ctx = Ctx {
             ks: &mut self.ks,
             db,
@@ -430,7 +460,8 @@ impl Worker {
         if failed {
             self.stats.error(&out[mark..]);
         }
-        self.stats.executed(number, ns, failed, self.settings.latency.tracking);
+        self.stats
+            .executed(number, ns, failed, self.settings.latency.tracking);
         if ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG) {
             self.note_slow(ns, argv, who);
         }
@@ -459,9 +490,10 @@ impl Worker {
                 1 => Needs::One(self.core),
                 cores => Needs::Several((0..cores).collect()),
             },
-            Route::Cursor => {
-                Needs::One(self.ks.owner(command::cursor_slot(argv.get(1).unwrap_or(&&b""[..]))))
-            }
+            Route::Cursor => Needs::One(
+                self.ks
+                    .owner(command::cursor_slot(argv.get(1).unwrap_or(&&b""[..]))),
+            ),
             Route::Keys => {
                 let mut indexes = mem::take(&mut self.indexes);
                 indexes.clear();

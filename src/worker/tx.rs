@@ -70,7 +70,15 @@ impl Worker {
         argv: &[&[u8]],
     ) -> Flow {
         let args = argv.iter().map(|arg| arg.to_vec()).collect();
-        self.begin(client, index, shards, Work::Command { row: (row, number), args })
+        self.begin(
+            client,
+            index,
+            shards,
+            Work::Command {
+                row: (row, number),
+                args,
+            },
+        )
     }
 
     /// Starts a transaction for a client, at once if its only shard is this core's and is free.
@@ -108,7 +116,14 @@ impl Worker {
         self.next_tx += self.mesh.cores() as u64;
         let id = self.next_tx;
         self.stats.transactions += 1;
-        let tx = Tx { client, needs, has: Vec::new(), work, reply: Vec::new(), undurable: 0 };
+        let tx = Tx {
+            client,
+            needs,
+            has: Vec::new(),
+            work,
+            reply: Vec::new(),
+            undurable: 0,
+        };
         self.txs.insert(id, tx);
         self.take_next(id);
         id
@@ -118,12 +133,21 @@ impl Worker {
         let Some(tx) = self.txs.get(&id) else { return };
         let shard = tx.needs[tx.has.len()];
         if shard == self.core {
-            self.queue.push_back(Message::Take { tx: id, from: self.core });
+            self.queue.push_back(Message::Take {
+                tx: id,
+                from: self.core,
+            });
             self.queue_stirs = true;
         } else {
             // What was forwarded before must arrive before.
             self.send_forwarding();
-            self.mesh.send(shard, Message::Take { tx: id, from: self.core });
+            self.mesh.send(
+                shard,
+                Message::Take {
+                    tx: id,
+                    from: self.core,
+                },
+            );
         }
     }
 
@@ -138,7 +162,14 @@ impl Worker {
         if from == self.core {
             self.granted(tx, shard, next_lsn);
         } else {
-            self.mesh.send(from, Message::Grant { tx, shard, next_lsn });
+            self.mesh.send(
+                from,
+                Message::Grant {
+                    tx,
+                    shard,
+                    next_lsn,
+                },
+            );
         }
     }
 
@@ -156,7 +187,9 @@ impl Worker {
     }
 
     fn run_tx(&mut self, id: u64) {
-        let Some(mut tx) = self.txs.remove(&id) else { return };
+        let Some(mut tx) = self.txs.remove(&id) else {
+            return;
+        };
         let mut lsns = Vec::with_capacity(tx.has.len());
         for (shard, lsn) in tx.has.drain(..) {
             lsns.push(lsn);
@@ -185,9 +218,15 @@ impl Worker {
     }
 
     fn give_back(&mut self, id: u64, mut tx: Tx, lsns: &[u64]) {
-        let mut shards: Vec<Box<Shard>> =
-            tx.needs.iter().filter_map(|&shard| self.ks.take(shard)).collect();
-        let writers = shards.iter().filter(|shard| !shard.effects.is_empty()).count();
+        let mut shards: Vec<Box<Shard>> = tx
+            .needs
+            .iter()
+            .filter_map(|&shard| self.ks.take(shard))
+            .collect();
+        let writers = shards
+            .iter()
+            .filter(|shard| !shard.effects.is_empty())
+            .count();
         let mut record = None;
         if writers > 1 {
             let mut parts = Vec::with_capacity(writers);
@@ -196,7 +235,12 @@ impl Worker {
                     let records = shard.effects.records;
                     let effects = mem::take(&mut shard.effects.buf);
                     shard.effects.clear();
-                    parts.push(TxPart { core: shard.id as u16, lsn, effects, records });
+                    parts.push(TxPart {
+                        core: shard.id as u16,
+                        lsn,
+                        effects,
+                        records,
+                    });
                 }
             }
             record = Some(Arc::new(TxRecord { id, parts }));
@@ -213,7 +257,12 @@ impl Worker {
             if number == self.core {
                 self.returned(id, self.core, shard, mine);
             } else {
-                let message = Message::Return { tx: id, from: self.core, shard, record: mine };
+                let message = Message::Return {
+                    tx: id,
+                    from: self.core,
+                    shard,
+                    record: mine,
+                };
                 self.mesh.send(number, message);
             }
         }
@@ -244,7 +293,11 @@ impl Worker {
 
     /// Tells coordinators what has become durable.
     pub(super) fn keep_promises(&mut self, durable: u64) {
-        while self.promises.front().is_some_and(|(ticket, ..)| *ticket <= durable) {
+        while self
+            .promises
+            .front()
+            .is_some_and(|(ticket, ..)| *ticket <= durable)
+        {
             if let Some((_, core, tx)) = self.promises.pop_front() {
                 if core == self.core {
                     self.durable(tx);
@@ -267,7 +320,9 @@ impl Worker {
 
     /// Hands the reply to the client and lets it go on.
     fn finish(&mut self, id: u64) {
-        let Some(tx) = self.txs.remove(&id) else { return };
+        let Some(tx) = self.txs.remove(&id) else {
+            return;
+        };
         let Some(at) = tx.client else { return };
         if let Some(client) = self.clients.get(at) {
             client.conn.replies.writer().extend_from_slice(&tx.reply);
@@ -278,9 +333,18 @@ impl Worker {
     /// Does a transaction's work with all its shards at hand.
     fn work(&mut self, client: Option<&mut Client>, work: Work, reply: &mut Vec<u8>) {
         match (work, client) {
-            (Work::Command { row: (row, number), args }, Some(client)) => {
+            (
+                Work::Command {
+                    row: (row, number),
+                    args,
+                },
+                Some(client),
+            ) => {
                 let argv: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                let seat = Seat { db: client.db, proto: client.proto };
+                let seat = Seat {
+                    db: client.db,
+                    proto: client.proto,
+                };
                 self.run_row(client, row, number, seat, &argv, reply);
             }
             (Work::Exec(queue, watched), Some(client)) => {
@@ -291,14 +355,26 @@ impl Worker {
                     let hashed = self.ks.key(client.db, &key);
                     let now = self.clock.unix_ms;
                     let version = self.ks.at(hashed.slot).watch(&hashed, now);
-                    client.watched.push(Watched { db: client.db, key, version });
+                    client.watched.push(Watched {
+                        db: client.db,
+                        key,
+                        version,
+                    });
                 }
-                Reply { buf: reply, proto: client.proto }.ok();
+                Reply {
+                    buf: reply,
+                    proto: client.proto,
+                }
+                .ok();
             }
             (Work::Unwatch(watched), client) => {
                 self.unwatch(&watched);
                 if let Some(client) = client {
-                    Reply { buf: reply, proto: client.proto }.ok();
+                    Reply {
+                        buf: reply,
+                        proto: client.proto,
+                    }
+                    .ok();
                 }
             }
             (_, None) => {}
@@ -317,13 +393,28 @@ impl Worker {
         if let Some(e) = self.forbids(row) {
             self.stats.refused(number);
             let mark = reply.len();
-            e.write(&mut Reply { buf: reply, proto: seat.proto });
+            e.write(&mut Reply {
+                buf: reply,
+                proto: seat.proto,
+            });
             self.stats.error(&reply[mark..]);
             return;
         }
         if let Run::Data(f) = row.run {
-            let who = Who { addr: &client.addr, name: &client.name };
-            self.run_data(f, row, number, (seat.db, seat.proto), argv, reply, Some(who), None);
+            let who = Who {
+                addr: &client.addr,
+                name: &client.name,
+            };
+            self.run_data(
+                f,
+                row,
+                number,
+                (seat.db, seat.proto),
+                argv,
+                reply,
+                Some(who),
+                None,
+            );
         }
     }
 
@@ -350,7 +441,11 @@ impl Worker {
         }
         self.unwatch(watched);
         if changed {
-            Reply { buf: reply, proto: client.proto }.null_array();
+            Reply {
+                buf: reply,
+                proto: client.proto,
+            }
+            .null_array();
             return;
         }
         // All or nothing also where writing is refused: half a transaction helps nobody.
@@ -358,16 +453,27 @@ impl Worker {
             if let Some(e) = self.forbids(queued.command) {
                 let text = String::from_utf8_lossy(&e.text()).into_owned();
                 let text = format!("EXECABORT Transaction discarded because of: {text}");
-                Reply { buf: reply, proto: client.proto }.error(&text);
+                Reply {
+                    buf: reply,
+                    proto: client.proto,
+                }
+                .error(&text);
                 return;
             }
         }
-        Reply { buf: reply, proto: client.proto }.array(queue.commands.len());
+        Reply {
+            buf: reply,
+            proto: client.proto,
+        }
+        .array(queue.commands.len());
         for queued in &queue.commands {
             let argv = queued.argv();
             match queued.command.run {
                 Run::Data(_) => {
-                    let seat = Seat { db: client.db, proto: client.proto };
+                    let seat = Seat {
+                        db: client.db,
+                        proto: client.proto,
+                    };
                     self.run_row(client, queued.command, queued.number, seat, &argv, reply);
                 }
                 Run::Session(session) => {

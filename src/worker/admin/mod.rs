@@ -35,7 +35,10 @@ impl Worker {
         _number: u16,
         _argv: &[&[u8]],
     ) -> Flow {
-        let e = Error::message(format!("ERR '{}' is not available in this version", row.name));
+        let e = Error::message(format!(
+            "ERR '{}' is not available in this version",
+            row.name
+        ));
         self.refuse(client, e);
         Flow::Next
     }
@@ -53,14 +56,22 @@ impl Worker {
         client.waiting = Waiting::Gather(number);
         let cores = self.mesh.cores();
         let at = client.at(index);
-        let gather = Gather { client: Some(at), waiting: cores, answers: Vec::new(), then };
+        let gather = Gather {
+            client: Some(at),
+            waiting: cores,
+            answers: Vec::new(),
+            then,
+        };
         self.gathers.insert(number, gather);
         let question = Arc::new(question);
         // What was forwarded before must be executed before.
         self.send_forwarding();
         for core in 0..cores {
-            let message =
-                Message::Ask { from: self.core, gather: number, question: question.clone() };
+            let message = Message::Ask {
+                from: self.core,
+                gather: number,
+                question: question.clone(),
+            };
             self.mesh.send(core, message);
         }
         Flow::Wait
@@ -72,18 +83,28 @@ impl Worker {
             Question::Report => Answer::Report(Box::new(self.report())),
             _ => Answer::Done,
         };
-        self.mesh.send(from, Message::Answer { gather, answer: Box::new(answer) });
+        self.mesh.send(
+            from,
+            Message::Answer {
+                gather,
+                answer: Box::new(answer),
+            },
+        );
     }
 
     /// One answer more.
     pub(super) fn gathered(&mut self, number: u64, answer: Answer) {
-        let Some(gather) = self.gathers.get_mut(&number) else { return };
+        let Some(gather) = self.gathers.get_mut(&number) else {
+            return;
+        };
         gather.answers.push(answer);
         gather.waiting -= 1;
         if gather.waiting > 0 {
             return;
         }
-        let Some(gather) = self.gathers.remove(&number) else { return };
+        let Some(gather) = self.gathers.remove(&number) else {
+            return;
+        };
         let client = gather.client.filter(|id| self.clients.holds(*id));
         let mut taken = client.and_then(|id| self.clients.take(id.index));
         (gather.then)(self, taken.as_deref_mut(), gather.answers);
