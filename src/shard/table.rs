@@ -433,7 +433,7 @@ impl Drop for Table {
 /// The home of a tag among so many cells.
 #[inline]
 fn home(tag: u16, cells: usize) -> usize {
-    usize::from(tag) * span(cells) >> 16
+    (usize::from(tag) * span(cells)) >> 16
 }
 
 /// How many cells are homes; the rest take what a cluster at the end pushes over.
