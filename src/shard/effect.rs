@@ -164,19 +164,29 @@ impl Effects {
 }
 
 impl<'a> Effect<'a> {
+    /// The database and key it changes; `None` for a flush.
+    #[inline]
+    pub fn key(&self) -> Option<(u16, &'a [u8])> {
+        match *self {
+            Effect::Set { db, key, .. }
+            | Effect::Del { db, key }
+            | Effect::ExpireAt { db, key, .. }
+            | Effect::Append { db, key, .. }
+            | Effect::SetRange { db, key, .. }
+            | Effect::Restore { db, key, .. } => Some((db, key)),
+            Effect::Flush { .. } => None,
+        }
+    }
+
     /// The slots it touches: one for a key's effect, a range for a flush.
+    #[inline]
     pub fn slots(&self) -> Range<u16> {
         match self {
-            Effect::Set { key, .. }
-            | Effect::Del { key, .. }
-            | Effect::ExpireAt { key, .. }
-            | Effect::Append { key, .. }
-            | Effect::SetRange { key, .. }
-            | Effect::Restore { key, .. } => {
-                let slot = slot::slot_of(key);
+            Effect::Flush { slots, .. } => slots.clone(),
+            _ => {
+                let slot = self.key().map_or(0, |(_, key)| slot::slot_of(key));
                 slot..slot + 1
             }
-            Effect::Flush { slots, .. } => slots.clone(),
         }
     }
 
@@ -463,45 +473,4 @@ impl<'a> Iterator for Records<'a> {
             }
         }
     }
-}
-
-/// Cuts a buffer by owner: each record is appended to `out[map.owner(its slot)]`, in order; a flush
-/// goes to every shard it touches, narrowed to that shard's slots. Runs of records of one owner are
-/// copied at once. On error `out` holds what came before.
-///
-/// # Panics
-/// When `out` has fewer than `map.shards()` elements.
-pub fn split(buf: &[u8], map: &slot::Map, out: &mut [Effects]) -> Result<(), Broken> {
-    let mut pos = 0;
-    let mut run = (0, 0); // start, owner
-    while pos < buf.len() {
-        let Some((effect, len)) = Effect::decode(&buf[pos..]) else {
-            out[run.1].buf.extend_from_slice(&buf[run.0..pos]);
-            return Err(Broken { offset: pos });
-        };
-        let slots = effect.slots();
-        let last = if slots.is_empty() {
-            slots.start.min(slot::SLOTS - 1)
-        } else {
-            slots.end - 1
-        };
-        let (from, to) = (map.owner(slots.start.min(last)), map.owner(last));
-        if from != run.1 || from != to {
-            out[run.1].buf.extend_from_slice(&buf[run.0..pos]);
-            run = (pos, from);
-        }
-        if let (true, Effect::Flush { db, .. }) = (from != to, &effect) {
-            for owner in from..=to {
-                let own = map.range(owner);
-                let slots = slots.start.max(own.start)..slots.end.min(own.end);
-                out[owner].push(&Effect::Flush { db: *db, slots });
-            }
-            run = (pos + len, to);
-        } else {
-            out[from].records += 1;
-        }
-        pos += len;
-    }
-    out[run.1].buf.extend_from_slice(&buf[run.0..]);
-    Ok(())
 }

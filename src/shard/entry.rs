@@ -20,8 +20,7 @@
 //! A number and an object's pointer take eight bytes. A long string has room for an expiry from the start,
 //! so that EXPIRE never moves it. 11 bytes of key and 64 of value make 80 in all.
 //!
-//! The size is rounded up to the classes in which jemalloc allocates, so a value that changes within
-//! its class stays where it is, and APPEND grows by a quarter at a time without a field for capacity.
+//! Where each part is and how large the whole: `shape`.
 //!
 //! Rejected: a box for the key and one for the value (160 bytes a key); a capacity field (the
 //! allocator knows); expiry in a table of its own (a second lookup for every expiring key).
@@ -32,6 +31,7 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use super::object::Object;
+use super::shape::{CLOCK, Form, Shape};
 use super::value::{Decimal, Ms, Value};
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -39,41 +39,10 @@ compile_error!("entries keep a tag in the high 16 bits of a 64-bit pointer");
 
 const TAG_SHIFT: u32 = 48;
 const ADDRESS: usize = 0x0000_ffff_ffff_fff8;
-const FORM: usize = 0b011;
 const VOLATILE: usize = 0b100;
-const ALIGN: usize = 8;
 
-/// Bytes of the access clock.
-const CLOCK: usize = 3;
-/// Strings from this length on always have room for an expiry.
-const ROOMY: usize = 1024;
 /// Strings up to this length are `embstr` until they are changed in place. Source: Redis, OBJECT ENCODING.
 const EMBSTR: usize = 44;
-
-/// What stands in the value's place.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Form {
-    Str = 0,
-    Int = 1,
-    Object = 2,
-    Raw = 3,
-}
-
-impl Form {
-    fn of(word: usize) -> Form {
-        match word & FORM {
-            0 => Form::Str,
-            1 => Form::Int,
-            2 => Form::Object,
-            _ => Form::Raw,
-        }
-    }
-
-    fn is_text(self) -> bool {
-        matches!(self, Form::Str | Form::Raw)
-    }
-}
 
 /// A value about to be stored.
 pub(super) enum New<'a> {
@@ -99,79 +68,6 @@ impl New<'_> {
             New::Text(bytes) => bytes.len(),
             New::Int(_) | New::Object(_) => 8,
         }
-    }
-}
-
-/// All that decides where things are in an allocation.
-#[derive(Clone, Copy)]
-struct Shape {
-    form: Form,
-    volatile: bool,
-    klen: usize,
-    vlen: usize,
-}
-
-impl Shape {
-    /// Where the lengths end and, when there is room for it, the expiry begins.
-    #[inline]
-    fn expire_at(&self) -> usize {
-        let vlen = if self.form.is_text() {
-            width(self.vlen)
-        } else {
-            0
-        };
-        CLOCK + width(self.klen) + vlen
-    }
-
-    #[inline]
-    fn has_room(&self) -> bool {
-        self.volatile || (self.form.is_text() && self.vlen >= ROOMY)
-    }
-
-    #[inline]
-    fn key_at(&self) -> usize {
-        self.expire_at() + if self.has_room() { 8 } else { 0 }
-    }
-
-    #[inline]
-    fn value_at(&self) -> usize {
-        self.key_at() + self.klen
-    }
-
-    /// Bytes allocated.
-    #[inline]
-    fn size(&self) -> usize {
-        size_class(self.value_at() + self.vlen)
-    }
-
-    #[inline]
-    fn layout(&self) -> Layout {
-        match Layout::from_size_align(self.size(), ALIGN) {
-            Ok(layout) => layout,
-            Err(_) => panic!("an entry larger than the address space"),
-        }
-    }
-}
-
-/// Bytes of a varint.
-#[inline]
-fn width(n: usize) -> usize {
-    if n < 0x80 {
-        1
-    } else {
-        (usize::BITS - n.leading_zeros()).div_ceil(7) as usize
-    }
-}
-
-/// The size in which jemalloc serves a request: 8, multiples of 16 up to 128, then four steps to every
-/// doubling. Source: jemalloc(3), "size classes".
-pub(super) fn size_class(size: usize) -> usize {
-    if size <= 8 {
-        8
-    } else if size <= 128 {
-        size.next_multiple_of(16)
-    } else {
-        size.next_multiple_of(1 << ((size - 1).ilog2() - 2))
     }
 }
 
@@ -225,7 +121,7 @@ impl Entry {
 
     /// Gives it another tag.
     pub(super) fn set_tag(&mut self, tag: u16) {
-        let flags = VOLATILE | FORM;
+        let flags = VOLATILE | Form::BITS;
         let word = |word: usize| word & (ADDRESS | flags) | usize::from(tag) << TAG_SHIFT;
         self.0 = nonnull(self.0.as_ptr().map_addr(word));
     }

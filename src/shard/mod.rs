@@ -19,9 +19,11 @@ mod keyspace;
 mod object;
 mod prefetch;
 mod recover;
+mod shape;
 #[allow(clippy::module_inception)]
 mod shard;
 mod slots;
+mod split;
 mod table;
 mod value;
 mod watch;
@@ -30,11 +32,12 @@ mod watch;
 mod tests;
 
 pub use browse::scan_slot;
-pub use effect::{Broken, Effect, Effects, Records, records, split};
+pub use effect::{Broken, Effect, Effects, Records, records};
 pub use expiry::Cycle;
 pub use hash::Hasher;
 pub use keyspace::Keyspace;
 pub use object::Object;
 pub use recover::Misfit;
 pub use shard::{Shard, Stats};
+pub use split::split;
 pub use value::{Decimal, Dump, Expire, Key, Kind, Meta, Ms, Owned, Value, parse_int};

@@ -55,15 +55,11 @@ impl Object {
         }
     }
 
-    /// Appends the form that effects carry. `decode` is its inverse.
-    #[cfg_attr(not(test), expect(unused_variables))]
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// The form that effects carry. `decode` is its inverse.
+    pub fn encode(&self) -> Vec<u8> {
         match self.inner {
             #[cfg(test)]
-            Inner::Probe(ref bytes) => {
-                out.push(b'P');
-                out.extend_from_slice(bytes);
-            }
+            Inner::Probe(ref bytes) => [b"P", &bytes[..]].concat(),
         }
     }
 

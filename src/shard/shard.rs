@@ -78,6 +78,7 @@ impl Shard {
     }
 
     /// A key with its slot and hash, as [`super::Keyspace::key`] makes it.
+    #[inline]
     pub fn key<'a>(&self, db: u16, bytes: &'a [u8]) -> Key<'a> {
         Key {
             db,
@@ -277,8 +278,7 @@ impl Shard {
                 self.set_int(k, n, expire, now);
             }
             Owned::Object(object) => {
-                let mut encoded = Vec::new();
-                object.encode(&mut encoded);
+                let encoded = object.encode();
                 let (_, expire) = self.put(k, New::Object(object), expire, now);
                 let (db, key) = (k.db, k.bytes);
                 self.effects.push(&Effect::Restore {
@@ -350,27 +350,6 @@ impl Shard {
     /// Sets the counts to zero, as CONFIG RESETSTAT does.
     pub fn reset_stats(&mut self) {
         self.stats = Stats::default();
-    }
-
-    // WATCH.
-
-    /// Begins to watch a key; tells the version to compare with at EXEC. Every call is undone by one
-    /// [`Shard::unwatch`].
-    pub fn watch(&mut self, k: &Key<'_>, now: Ms) -> u64 {
-        self.live(k, now);
-        self.watches.add(k.db, k.bytes)
-    }
-
-    /// Ends one watch of the key.
-    pub fn unwatch(&mut self, k: &Key<'_>) {
-        self.watches.remove(k.db, k.bytes);
-    }
-
-    /// The version of a watched key. Equal to what [`Shard::watch`] told as long as nothing has
-    /// changed the key; its expiry is a change.
-    pub fn version(&mut self, k: &Key<'_>, now: Ms) -> u64 {
-        self.live(k, now);
-        self.watches.version(k.db, k.bytes)
     }
 
     // Prefetch: see `Keyspace`.

@@ -5,6 +5,9 @@
 
 use std::collections::HashMap;
 
+use super::shard::Shard;
+use super::value::{Key, Ms};
+
 /// The keys that some client watches.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
@@ -68,5 +71,26 @@ impl Watches {
     pub(super) fn of(&self, db: Option<u16>) -> Vec<(u16, Box<[u8]>)> {
         let wanted = |id: &&(u16, Box<[u8]>)| db.is_none_or(|db| id.0 == db);
         self.keys.keys().filter(wanted).cloned().collect()
+    }
+}
+
+impl Shard {
+    /// Begins to watch a key; tells the version to compare with at EXEC. Every call is undone by one
+    /// [`Shard::unwatch`].
+    pub fn watch(&mut self, k: &Key<'_>, now: Ms) -> u64 {
+        self.live(k, now);
+        self.watches.add(k.db, k.bytes)
+    }
+
+    /// Ends one watch of the key.
+    pub fn unwatch(&mut self, k: &Key<'_>) {
+        self.watches.remove(k.db, k.bytes);
+    }
+
+    /// The version of a watched key. Equal to what [`Shard::watch`] told as long as nothing has
+    /// changed the key; its expiry is a change.
+    pub fn version(&mut self, k: &Key<'_>, now: Ms) -> u64 {
+        self.live(k, now);
+        self.watches.version(k.db, k.bytes)
     }
 }
