@@ -8,6 +8,8 @@
 //!
 //! Reading order: `row`, `table`, `error`, then one file for each family.
 
+#[cfg(test)]
+mod differential;
 mod docs;
 mod error;
 mod expire;

@@ -113,6 +113,7 @@ const BASE: Command = Command {
     complexity: "O(1)",
     summary: "",
     syntax: "",
+    tips: &[],
     route: Route::Here,
     run: Run::Container,
     subcommands: &[],
@@ -222,6 +223,11 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "info",
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ],
         arity: -1,
         flags: flag::LOADING | flag::STALE,
         acl: acl::DANGEROUS,
@@ -324,6 +330,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "lastsave",
+        tips: &["nondeterministic_output"],
         arity: 1,
         flags: flag::LOADING | flag::STALE | flag::FAST,
         acl: acl::ADMIN | acl::DANGEROUS,
@@ -389,6 +396,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "wait",
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
         arity: 3,
         flags: flag::NOSCRIPT,
         acl: acl::CONNECTION,
@@ -446,6 +454,7 @@ const CLIENT: &[Command] = &[
     },
     Command {
         name: "client|info",
+        tips: &["nondeterministic_output"],
         arity: 2,
         since: "6.2.0",
         summary: "Describes this connection.",
@@ -454,6 +463,7 @@ const CLIENT: &[Command] = &[
     },
     Command {
         name: "client|list",
+        tips: &["nondeterministic_output"],
         arity: -2,
         flags: ADMIN,
         since: "2.4.0",
@@ -524,6 +534,7 @@ const CONFIG: &[Command] = &[
     },
     Command {
         name: "config|set",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         arity: -4,
         since: "2.0.0",
         complexity: "O(N), N being the number of settings given",
@@ -558,6 +569,7 @@ const CONFIG: &[Command] = &[
 const SLOWLOG: &[Command] = &[
     Command {
         name: "slowlog|get",
+        tips: &["request_policy:all_nodes", "nondeterministic_output"],
         arity: -2,
         flags: flag::ADMIN | flag::LOADING | flag::STALE,
         since: "2.2.12",
@@ -569,6 +581,11 @@ const SLOWLOG: &[Command] = &[
     },
     Command {
         name: "slowlog|len",
+        tips: &[
+            "request_policy:all_nodes",
+            "response_policy:agg_sum",
+            "nondeterministic_output",
+        ],
         arity: 2,
         flags: flag::ADMIN | flag::LOADING | flag::STALE,
         since: "2.2.12",
@@ -578,6 +595,7 @@ const SLOWLOG: &[Command] = &[
     },
     Command {
         name: "slowlog|reset",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         arity: 2,
         flags: flag::ADMIN | flag::LOADING | flag::STALE,
         since: "2.2.12",
@@ -596,6 +614,11 @@ const SLOWLOG: &[Command] = &[
 const LATENCY: &[Command] = &[
     Command {
         name: "latency|histogram",
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_nodes",
+            "response_policy:special",
+        ],
         arity: -2,
         since: "7.0.0",
         complexity: "O(N), N being the number of commands asked for",
@@ -606,6 +629,11 @@ const LATENCY: &[Command] = &[
     },
     Command {
         name: "latency|latest",
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_nodes",
+            "response_policy:special",
+        ],
         arity: 2,
         since: "2.8.13",
         summary: "Tells the latest sample of every event.",
@@ -614,6 +642,11 @@ const LATENCY: &[Command] = &[
     },
     Command {
         name: "latency|history",
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_nodes",
+            "response_policy:special",
+        ],
         arity: 3,
         since: "2.8.13",
         summary: "Tells the samples of an event with their times.",
@@ -623,6 +656,7 @@ const LATENCY: &[Command] = &[
     },
     Command {
         name: "latency|reset",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         arity: -2,
         since: "2.8.13",
         summary: "Forgets the samples of events.",
@@ -657,6 +691,11 @@ const MEMORY: &[Command] = &[
     super::object::MEMORY_USAGE,
     Command {
         name: "memory|doctor",
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ],
         arity: 2,
         flags: 0,
         since: "4.0.0",
@@ -666,6 +705,7 @@ const MEMORY: &[Command] = &[
     },
     Command {
         name: "memory|purge",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arity: 2,
         flags: 0,
         since: "4.0.0",
@@ -676,6 +716,11 @@ const MEMORY: &[Command] = &[
     },
     Command {
         name: "memory|stats",
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ],
         arity: 2,
         flags: 0,
         since: "4.0.0",
