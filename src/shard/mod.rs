@@ -13,14 +13,21 @@ mod db;
 mod effect;
 mod entry;
 mod expiry;
+mod grave;
 mod hash;
 mod keyspace;
 mod object;
+mod prefetch;
 mod recover;
 #[allow(clippy::module_inception)]
 mod shard;
+mod slots;
+mod table;
 mod value;
 mod watch;
+
+#[cfg(test)]
+mod tests;
 
 pub use browse::scan_slot;
 pub use effect::{Broken, Effect, Effects, Records, records, split};

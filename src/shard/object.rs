@@ -56,6 +56,7 @@ impl Object {
     }
 
     /// Appends the form that effects carry. `decode` is its inverse.
+    #[cfg_attr(not(test), expect(unused_variables))]
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self.inner {
             #[cfg(test)]

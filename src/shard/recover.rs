@@ -4,12 +4,13 @@
 //! again, nothing expires while replaying, and an effect that does not fit is an error, not a guess.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::effect::{Broken, Effect, records};
-use super::entry::{Entry, compact};
+use super::entry::New;
 use super::object::Object;
-use super::shard::Shard;
-use super::value::{Expire, Key, Owned, Value};
+use super::shard::{Shard, clock, compact};
+use super::value::{Key, Ms, Value};
 use crate::slot;
 
 /// An effect that cannot be applied to this shard.
@@ -52,18 +53,19 @@ impl From<Broken> for Misfit {
 }
 
 impl Shard {
-    /// Applies a buffer of effects, all of which belong to this shard; tells how many there were.
-    pub fn apply_all(&mut self, buf: &[u8]) -> Result<u64, Misfit> {
+    /// Applies a buffer of effects, all of which belong to this shard; tells how many there were. `now` is
+    /// noted as the time of access, and has no other influence.
+    pub fn apply_all(&mut self, buf: &[u8], now: Ms) -> Result<u64, Misfit> {
         let mut applied = 0;
         for effect in records(buf) {
-            self.apply(&effect?)?;
+            self.apply(&effect?, now)?;
             applied += 1;
         }
         Ok(applied)
     }
 
-    /// Applies one effect.
-    pub fn apply(&mut self, effect: &Effect<'_>) -> Result<(), Misfit> {
+    /// Applies one effect; see [`Shard::apply_all`].
+    pub fn apply(&mut self, effect: &Effect<'_>, now: Ms) -> Result<(), Misfit> {
         match *effect {
             Effect::Set {
                 db,
@@ -72,7 +74,7 @@ impl Shard {
                 expire,
             } => {
                 let k = self.replayed(db, key)?;
-                self.place(&k, compact(value), expire);
+                self.replay_value(&k, compact(value), expire, now);
             }
             Effect::Restore {
                 db,
@@ -82,16 +84,20 @@ impl Shard {
             } => {
                 let k = self.replayed(db, key)?;
                 let object = Object::decode(object).ok_or(Misfit::Object)?;
-                self.place(&k, Owned::Object(Box::new(object)), expire);
+                self.replay_value(&k, New::Object(Box::new(object)), expire, now);
             }
             Effect::Del { db, key } => {
                 let k = self.replayed(db, key)?;
-                self.db(&k).remove(&k);
+                if let Some(place) = self.find(&k) {
+                    self.db(&k).remove(place);
+                }
             }
             Effect::ExpireAt { db, key, at } => {
                 let k = self.replayed(db, key)?;
-                self.db(&k)
-                    .update(&k, |entry| entry.set_expire(Some(at).filter(|&at| at != 0)));
+                let expire = Some(at).filter(|&at| at != 0);
+                if let Some(place) = self.find(&k) {
+                    self.db(&k).update(place, |entry| entry.set_expire(expire));
+                }
             }
             Effect::Append { db, key, value } => {
                 let k = self.replayed(db, key)?;
@@ -136,10 +142,9 @@ impl Shard {
         Ok(k)
     }
 
-    fn place(&mut self, k: &Key<'_>, value: Owned, expire: Option<u64>) {
-        self.db(k).remove(k);
-        self.db(k).insert(k, Entry::new(k.bytes, value, expire, 0));
-        let _ = Expire::None;
+    fn replay_value(&mut self, k: &Key<'_>, value: New<'_>, expire: Option<Ms>, now: Ms) {
+        let place = self.find(k);
+        self.store(k, place, value, expire, clock(now));
     }
 
     fn replay_range(
@@ -148,41 +153,23 @@ impl Shard {
         offset: Option<usize>,
         bytes: &[u8],
     ) -> Result<(), Misfit> {
-        let done = self.db(k).update(k, |entry| match entry.value() {
-            Value::Object(_) => false,
+        let place = self.find(k).ok_or(Misfit::NoString)?;
+        self.db(k).update(place, |entry| match entry.value() {
+            Value::Object(_) => Err(Misfit::NoString),
             value => {
                 let offset = offset.unwrap_or(value.len());
                 entry.set_range(offset, bytes);
-                true
+                Ok(())
             }
-        });
-        if done == Some(true) {
-            Ok(())
-        } else {
-            Err(Misfit::NoString)
-        }
+        })
     }
 
-    fn bury_slots(&mut self, db: Option<u16>, slots: std::ops::Range<u16>) {
+    fn bury_slots(&mut self, db: Option<u16>, slots: Range<u16>) {
         for (number, tables) in self.dbs.iter_mut().enumerate() {
             if db.is_none_or(|db| usize::from(db) == number)
                 && let Some(tables) = tables
             {
-                let dead: Vec<_> = tables
-                    .map
-                    .keys()
-                    .filter(|p| slots.contains(&p.0))
-                    .cloned()
-                    .collect();
-                for (slot, _, bytes) in dead {
-                    let k = Key {
-                        db: number as u16,
-                        slot,
-                        hash: self.hasher.hash(&bytes),
-                        bytes: &bytes,
-                    };
-                    tables.remove(&k);
-                }
+                self.graveyard.bury_slots(tables.take_slots(slots.clone()));
             }
         }
     }

@@ -6,11 +6,13 @@
 
 use std::ops::Range;
 
-use super::db::Db;
+use super::db::{Db, Place};
 use super::effect::{Effect, Effects};
-use super::entry::{Entry, compact};
+use super::entry::{Entry, New};
+use super::expiry::Position;
+use super::grave::Graveyard;
 use super::hash::Hasher;
-use super::value::{Decimal, Dump, Expire, Key, Meta, Ms, Owned, Value};
+use super::value::{Decimal, Dump, Expire, Key, Meta, Ms, Owned, Value, parse_int};
 use super::watch::Watches;
 use crate::slot;
 
@@ -35,13 +37,12 @@ pub struct Shard {
     /// What it did since the owner last drained this.
     pub effects: Effects,
     pub(super) slots: Range<u16>,
-    pub(super) map: slot::Map,
     pub(super) hasher: Hasher,
     pub(super) dbs: Vec<Option<Box<Db>>>,
     pub(super) watches: Watches,
     pub(super) stats: Stats,
-    pub(super) graveyard: Vec<Box<Db>>,
-    pub(super) cycle: super::expiry::Position,
+    pub(super) graveyard: Graveyard,
+    pub(super) cycle: Position,
 }
 
 /// How a read counts.
@@ -62,13 +63,12 @@ impl Shard {
             id,
             effects: Effects::default(),
             slots: map.range(id),
-            map,
             hasher: Hasher::new(seed),
             dbs: (0..databases).map(|_| None).collect(),
             watches: Watches::default(),
             stats: Stats::default(),
-            graveyard: Vec::new(),
-            cycle: Default::default(),
+            graveyard: Graveyard::default(),
+            cycle: Position::default(),
         }
     }
 
@@ -105,18 +105,17 @@ impl Shard {
         self.read(k, now, Access::Peek)
     }
 
+    #[inline]
     fn read(&mut self, k: &Key<'_>, now: Ms, access: Access) -> Option<Value<'_>> {
-        self.drop_if_expired(k, now);
-        let found = self.dbs[usize::from(k.db)]
-            .as_deref_mut()
-            .and_then(|db| db.find_mut(k));
+        let found = self.live(k, now);
         if access != Access::Peek {
             match found {
                 Some(_) => self.stats.hits += 1,
                 None => self.stats.misses += 1,
             }
         }
-        let entry = found?;
+        let place = found?;
+        let entry = self.dbs[usize::from(k.db)].as_deref_mut()?.at_mut(place);
         if access == Access::Use {
             entry.set_clock(clock(now));
         }
@@ -135,28 +134,22 @@ impl Shard {
 
     /// What is known of the key beside its value. Uncounted.
     pub fn meta(&mut self, k: &Key<'_>, now: Ms) -> Option<Meta> {
-        self.drop_if_expired(k, now);
-        let entry = self.dbs[usize::from(k.db)].as_deref()?.find(k)?;
+        let entry = self.entry(k, now)?;
         let value = entry.value();
         Some(Meta {
             kind: value.kind(),
-            encoding: match value {
-                Value::Int(_) => "int",
-                Value::Str(bytes) if bytes.len() <= 44 && !entry.is_raw() => "embstr",
-                Value::Str(_) => "raw",
-                Value::Object(object) => object.encoding(),
-            },
+            encoding: entry.encoding(),
             expire_at: entry.expire(),
             idle_secs: u64::from(clock(now).wrapping_sub(entry.clock()) & CLOCK_MASK),
             value_len: value.len(),
-            bytes: entry.heap_bytes(),
+            bytes: entry.heap_bytes() + size_of::<Option<Entry>>(),
         })
     }
 
     /// When the key expires: `None` for no such key, `Some(None)` for never. Counts as hit or miss.
     pub fn expiry(&mut self, k: &Key<'_>, now: Ms) -> Option<Option<Ms>> {
         self.look(k, now)?;
-        Some(self.dbs[usize::from(k.db)].as_deref()?.find(k)?.expire())
+        self.entry(k, now).map(Entry::expire)
     }
 
     // Writes.
@@ -176,7 +169,7 @@ impl Shard {
 
     /// Makes the key hold this number; tells whether it existed.
     pub fn set_int(&mut self, k: &Key<'_>, n: i64, expire: Expire, now: Ms) -> bool {
-        let (existed, expire) = self.put(k, Owned::Int(n), expire, now);
+        let (existed, expire) = self.put(k, New::Int(n), expire, now);
         let text = Decimal::new(n);
         self.effects.push(&Effect::Set {
             db: k.db,
@@ -190,58 +183,55 @@ impl Shard {
     /// Lengthens the string by these bytes, or makes the key hold them; tells the new length. The
     /// caller has checked that the key holds no other type and that the length stays within limits.
     pub fn append(&mut self, k: &Key<'_>, bytes: &[u8], now: Ms) -> usize {
-        let Some(value) = self.peek(k, now) else {
+        let Some(place) = self.live(k, now) else {
             self.set(k, bytes, Expire::None, now);
             return bytes.len();
         };
-        let len = value.len();
+        let len = self.db(k).at(place).value().len();
         if bytes.is_empty() {
             return len;
         }
-        self.change(k, now, |entry| entry.set_range(len, bytes));
         self.effects.push(&Effect::Append {
             db: k.db,
             key: k.bytes,
             value: bytes,
         });
-        len + bytes.len()
+        self.change(k, place, now, |entry| entry.set_range(len, bytes))
     }
 
     /// Overwrites the string from `offset` on, with zeros before it if it was shorter, or makes one;
     /// tells the new length. Writing no bytes changes nothing. Same conditions as [`Shard::append`].
     pub fn set_range(&mut self, k: &Key<'_>, offset: usize, bytes: &[u8], now: Ms) -> usize {
-        let len = self.peek(k, now).map(|value| value.len());
+        let place = self.live(k, now);
         if bytes.is_empty() {
-            return len.unwrap_or(0);
+            return place.map_or(0, |place| self.db(k).at(place).value().len());
         }
-        let Some(len) = len else {
+        let Some(place) = place else {
             let mut value = vec![0; offset];
             value.extend_from_slice(bytes);
             self.set(k, &value, Expire::None, now);
             return value.len();
         };
-        self.change(k, now, |entry| entry.set_range(offset, bytes));
-        let offset = offset as u64;
+        let at = offset as u64;
         self.effects.push(&Effect::SetRange {
             db: k.db,
             key: k.bytes,
-            offset,
+            offset: at,
             value: bytes,
         });
-        len.max(offset as usize + bytes.len())
+        self.change(k, place, now, |entry| entry.set_range(offset, bytes))
     }
 
     /// Sets or removes the expiry of a living key; tells whether there is one. A time in the past is
     /// stored like any other: who wants the key gone deletes it.
     pub fn expire_at(&mut self, k: &Key<'_>, at: Option<Ms>, now: Ms) -> bool {
-        self.drop_if_expired(k, now);
+        let Some(place) = self.live(k, now) else {
+            return false;
+        };
         let at = at.map(|at| at.max(1));
-        let changed = self.db(k).update(k, |entry| {
-            let before = entry.expire();
-            entry.set_expire(at);
-            before != at
-        });
-        if changed == Some(true) {
+        let db = self.db(k);
+        if db.at(place).expire() != at {
+            db.update(place, |entry| entry.set_expire(at));
             self.effects.push(&Effect::ExpireAt {
                 db: k.db,
                 key: k.bytes,
@@ -249,13 +239,13 @@ impl Shard {
             });
             self.watches.touch(k.db, k.bytes);
         }
-        changed.is_some()
+        true
     }
 
     /// Removes the key; tells whether it lived.
     pub fn delete(&mut self, k: &Key<'_>, now: Ms) -> bool {
-        self.drop_if_expired(k, now);
-        self.remove(k).is_some()
+        let place = self.live(k, now);
+        place.map(|place| self.remove(k, place)).is_some()
     }
 
     /// A copy of the value and expiry, for COPY. Counts as a use.
@@ -265,14 +255,14 @@ impl Shard {
             Value::Int(n) => Owned::Int(n),
             Value::Object(object) => Owned::Object(Box::new(object.clone())),
         };
-        let expire = self.dbs[usize::from(k.db)].as_deref()?.find(k)?.expire();
+        let expire = self.entry(k, now)?.expire();
         Some(Dump { value, expire })
     }
 
     /// The value and expiry out of the shard, for RENAME and MOVE; the key is gone.
     pub fn take(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
         let dump = self.dump(k, now)?;
-        self.remove(k);
+        self.delete(k, now);
         Some(dump)
     }
 
@@ -289,7 +279,7 @@ impl Shard {
             Owned::Object(object) => {
                 let mut encoded = Vec::new();
                 object.encode(&mut encoded);
-                let (_, expire) = self.put(k, Owned::Object(object), expire, now);
+                let (_, expire) = self.put(k, New::Object(object), expire, now);
                 let (db, key) = (k.db, k.bytes);
                 self.effects.push(&Effect::Restore {
                     db,
@@ -317,20 +307,10 @@ impl Shard {
         });
     }
 
-    /// Drops tables without effect.
-    pub(super) fn bury(&mut self, db: Option<u16>) {
-        for (number, seat) in self.dbs.iter_mut().enumerate() {
-            if db.is_none_or(|db| usize::from(db) == number) {
-                self.graveyard.extend(seat.take());
-            }
-        }
-    }
-
-    /// Frees flushed memory, up to about `budget` keys; tells whether there is more.
+    /// Frees memory of flushed databases, about `budget` keys of it; tells whether there is more. A few
+    /// thousand take less than 100 us.
     pub fn sweep(&mut self, budget: usize) -> bool {
-        let _ = budget;
-        self.graveyard.pop();
-        !self.graveyard.is_empty()
+        self.graveyard.sweep(budget)
     }
 
     // Counts.
@@ -377,7 +357,7 @@ impl Shard {
     /// Begins to watch a key; tells the version to compare with at EXEC. Every call is undone by one
     /// [`Shard::unwatch`].
     pub fn watch(&mut self, k: &Key<'_>, now: Ms) -> u64 {
-        self.drop_if_expired(k, now);
+        self.live(k, now);
         self.watches.add(k.db, k.bytes)
     }
 
@@ -389,7 +369,7 @@ impl Shard {
     /// The version of a watched key. Equal to what [`Shard::watch`] told as long as nothing has
     /// changed the key; its expiry is a change.
     pub fn version(&mut self, k: &Key<'_>, now: Ms) -> u64 {
-        self.drop_if_expired(k, now);
+        self.live(k, now);
         self.watches.version(k.db, k.bytes)
     }
 
@@ -397,83 +377,145 @@ impl Shard {
 
     /// First stage: the slot's header.
     #[inline]
-    pub fn prefetch_slot(&self, _k: &Key<'_>) {}
+    pub fn prefetch_slot(&self, k: &Key<'_>) {
+        if let Some(Some(db)) = self.dbs.get(usize::from(k.db)) {
+            db.prefetch_slot(k);
+        }
+    }
 
     /// Second stage: the bucket.
     #[inline]
-    pub fn prefetch_bucket(&self, _k: &Key<'_>) {}
+    pub fn prefetch_bucket(&self, k: &Key<'_>) {
+        if let Some(Some(db)) = self.dbs.get(usize::from(k.db)) {
+            db.prefetch_cells(k);
+        }
+    }
 
     /// Third stage: the entry.
     #[inline]
-    pub fn prefetch_entry(&self, _k: &Key<'_>) {}
+    pub fn prefetch_entry(&self, k: &Key<'_>) {
+        if let Some(Some(db)) = self.dbs.get(usize::from(k.db)) {
+            db.prefetch_entry(k);
+        }
+    }
 
     // The bones.
 
+    /// The database of a key, made if need be.
+    #[inline]
     pub(super) fn db(&mut self, k: &Key<'_>) -> &mut Db {
-        self.dbs[usize::from(k.db)].get_or_insert_with(Default::default)
+        let slots = &self.slots;
+        self.dbs[usize::from(k.db)].get_or_insert_with(|| Box::new(Db::new(slots.clone())))
+    }
+
+    #[inline]
+    pub(super) fn find(&self, k: &Key<'_>) -> Option<Place> {
+        self.dbs[usize::from(k.db)].as_deref()?.find(k)
+    }
+
+    /// Where the key is, if it lives; if its time has come it is removed.
+    #[inline]
+    pub(super) fn live(&mut self, k: &Key<'_>, now: Ms) -> Option<Place> {
+        let db = self.dbs[usize::from(k.db)].as_deref()?;
+        let place = db.find(k)?;
+        if db.at(place).is_dead(now) {
+            self.bury_dead(k, place);
+            return None;
+        }
+        Some(place)
+    }
+
+    #[cold]
+    fn bury_dead(&mut self, k: &Key<'_>, place: Place) {
+        self.remove(k, place);
+        self.stats.expired += 1;
+    }
+
+    fn entry(&mut self, k: &Key<'_>, now: Ms) -> Option<&Entry> {
+        let place = self.live(k, now)?;
+        Some(self.db(k).at(place))
     }
 
     /// Writes a value; tells whether the key existed, and the expiry it has now.
-    pub(super) fn put(
+    #[inline]
+    fn put(&mut self, k: &Key<'_>, value: New<'_>, expire: Expire, now: Ms) -> (bool, Option<Ms>) {
+        let place = self.live(k, now);
+        let expire = match (expire, place) {
+            (Expire::At(at), _) => Some(at.max(1)),
+            (Expire::Keep, Some(place)) => self.db(k).at(place).expire(),
+            (Expire::Keep | Expire::None, _) => None,
+        };
+        self.store(k, place, value, expire, clock(now));
+        self.watches.touch(k.db, k.bytes);
+        (place.is_some(), expire)
+    }
+
+    /// Puts a value where the key is, or adds the key.
+    #[inline]
+    pub(super) fn store(
         &mut self,
         k: &Key<'_>,
-        value: Owned,
-        expire: Expire,
-        now: Ms,
-    ) -> (bool, Option<Ms>) {
-        self.drop_if_expired(k, now);
-        let clock = clock(now);
-        let kept = self.db(k).find(k).map(|entry| entry.expire());
-        let expire = match expire {
-            Expire::None => None,
-            Expire::At(at) => Some(at.max(1)),
-            Expire::Keep => kept.flatten(),
-        };
-        if kept.is_some() {
-            self.db(k).update(k, |entry| {
-                entry.set_value(value, expire);
-                entry.set_clock(clock);
-            });
-        } else {
-            self.db(k)
-                .insert(k, Entry::new(k.bytes, value, expire, clock));
+        place: Option<Place>,
+        value: New<'_>,
+        expire: Option<Ms>,
+        clock: u32,
+    ) {
+        match place {
+            Some(place) => self
+                .db(k)
+                .update(place, |entry| entry.set_value(value, expire, clock)),
+            None => {
+                self.db(k); // there from here on
+                if let Some(Some(db)) = self.dbs.get_mut(usize::from(k.db)) {
+                    db.insert(
+                        k,
+                        Entry::new(0, k.bytes, value, expire, clock),
+                        &self.hasher,
+                    );
+                }
+            }
         }
-        self.watches.touch(k.db, k.bytes);
-        (kept.is_some(), expire)
     }
 
-    fn change<R>(&mut self, k: &Key<'_>, now: Ms, f: impl FnOnce(&mut Entry) -> R) -> Option<R> {
-        let result = self.db(k).update(k, |entry| {
+    fn change<R>(
+        &mut self,
+        k: &Key<'_>,
+        place: Place,
+        now: Ms,
+        f: impl FnOnce(&mut Entry) -> R,
+    ) -> R {
+        self.watches.touch(k.db, k.bytes);
+        self.db(k).update(place, |entry| {
             entry.set_clock(clock(now));
             f(entry)
-        });
-        self.watches.touch(k.db, k.bytes);
-        result
+        })
     }
 
-    pub(super) fn remove(&mut self, k: &Key<'_>) -> Option<Entry> {
-        let entry = self.dbs[usize::from(k.db)].as_deref_mut()?.remove(k)?;
+    fn remove(&mut self, k: &Key<'_>, place: Place) {
+        self.db(k).remove(place);
         self.effects.push(&Effect::Del {
             db: k.db,
             key: k.bytes,
         });
         self.watches.touch(k.db, k.bytes);
-        Some(entry)
     }
 
-    pub(super) fn drop_if_expired(&mut self, k: &Key<'_>, now: Ms) -> bool {
-        let entry = self.dbs[usize::from(k.db)]
-            .as_deref()
-            .and_then(|db| db.find(k));
-        let gone = entry
-            .and_then(|entry| entry.expire())
-            .is_some_and(|at| now > at);
-        if gone {
-            self.remove(k);
-            self.stats.expired += 1;
+    /// Hands the tables of a database, or of all, to the graveyard.
+    pub(super) fn bury(&mut self, db: Option<u16>) {
+        for (number, seat) in self.dbs.iter_mut().enumerate() {
+            if db.is_none_or(|db| usize::from(db) == number)
+                && let Some(db) = seat.take()
+            {
+                self.graveyard.bury(*db);
+            }
         }
-        gone
     }
+}
+
+/// A string as it is best kept.
+#[inline]
+pub(super) fn compact(bytes: &[u8]) -> New<'_> {
+    parse_int(bytes).map_or(New::Text(bytes), New::Int)
 }
 
 pub(super) const CLOCK_MASK: u32 = 0xff_ffff;
