@@ -8,8 +8,6 @@
 //!
 //! Reading order: `row`, `table`, `error`, then one file for each family.
 
-#[cfg(test)]
-mod differential;
 mod docs;
 mod error;
 mod expire;
@@ -24,6 +22,8 @@ mod server;
 mod session;
 mod string;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 pub use row::{Command, Group, KeySpec, Route, Run, acl, flag, key};

@@ -4,6 +4,7 @@ mod subcommands;
 
 use super::help::help;
 use super::row::{Command, Group, KeySpec, Route, Run, acl, flag, key};
+use subcommands::{ACL, CLIENT, CONFIG, ENCRYPTION, LATENCY, MEMORY, SLOWLOG};
 
 /// A command that its connection's own core carries out: it touches the connection, the server or the
 /// log rather than the keyspace alone.
@@ -154,8 +155,6 @@ const HELP: Command = Command {
     run: Run::Data(help),
     ..BASE
 };
-
-use subcommands::{ACL, CLIENT, CONFIG, ENCRYPTION, LATENCY, MEMORY, SLOWLOG};
 
 const fn session(cmd: SessionCmd) -> Run {
     Run::Session(cmd)

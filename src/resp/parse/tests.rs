@@ -196,8 +196,14 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
+/// Cases tried: enough for every change; `FERRITE_FUZZ_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("FERRITE_FUZZ_CASES");
+    ProptestConfig::with_cases(cases.ok().and_then(|n| n.parse().ok()).unwrap_or(2000))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(config())]
 
     /// Arbitrary bytes, arbitrary cuts: the same commands and the same fault as uncut.
     #[test]
