@@ -164,19 +164,29 @@ impl Effects {
 }
 
 impl<'a> Effect<'a> {
+    /// The database and key it changes; `None` for a flush.
+    #[inline]
+    pub fn key(&self) -> Option<(u16, &'a [u8])> {
+        match *self {
+            Effect::Set { db, key, .. }
+            | Effect::Del { db, key }
+            | Effect::ExpireAt { db, key, .. }
+            | Effect::Append { db, key, .. }
+            | Effect::SetRange { db, key, .. }
+            | Effect::Restore { db, key, .. } => Some((db, key)),
+            Effect::Flush { .. } => None,
+        }
+    }
+
     /// The slots it touches: one for a key's effect, a range for a flush.
+    #[inline]
     pub fn slots(&self) -> Range<u16> {
         match self {
-            Effect::Set { key, .. }
-            | Effect::Del { key, .. }
-            | Effect::ExpireAt { key, .. }
-            | Effect::Append { key, .. }
-            | Effect::SetRange { key, .. }
-            | Effect::Restore { key, .. } => {
-                let slot = slot::slot_of(key);
+            Effect::Flush { slots, .. } => slots.clone(),
+            _ => {
+                let slot = self.key().map_or(0, |(_, key)| slot::slot_of(key));
                 slot..slot + 1
             }
-            Effect::Flush { slots, .. } => slots.clone(),
         }
     }
 

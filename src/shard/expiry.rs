@@ -1,15 +1,15 @@
 //! Active expiry: removing keys nobody asks for any more.
 //!
-//! Promise: a step is bounded, and a key whose time has come is removed within about a second of it plus
-//! the time the steps take, however many keys there are.
+//! Promise: a step is bounded. Where fewer than sixteen keys of a table expire, each is removed within about a
+//! second of its time (plus the time the steps take); elsewhere at most one in sixteen is dead, and none
+//! for more than about a minute. The work is at most sixteen looks for a removal, apart from that last rule.
 //!
 //! # The algorithm
-//! Each table knows a lower bound of when its next key is due, to the second; so does each group of 128
-//! slots. A round goes over the groups and slots that are due and looks only at their keys that have an expiry
+//! Each table knows when it is worth a look, in steps of a second; each group of 128 slots knows it of its
+//! tables. A round goes over the groups and slots that are due and looks only at their keys that have an expiry
 //! (a bit in the word tells). With nothing due a round is one comparison for every 128 slots.
 //!
-//! Rejected: Redis's random sampling (up to a tenth of the dead stay, and the effort goes on while
-//! nothing is due); a heap or wheel of all expiries (16 bytes and more a key, and each EXPIRE moves in it).
+//! Rejected: Redis's random sampling (the effort goes on while nothing is due); a heap or wheel of all expiries (16 bytes and more a key, and each EXPIRE moves in it).
 
 use super::db;
 use super::effect::Effect;

@@ -11,8 +11,6 @@ use super::entry::New;
 use super::object::Object;
 use super::shard::{Shard, clock, compact};
 use super::value::{Key, Ms, Value};
-use crate::slot;
-
 /// An effect that cannot be applied to this shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfit {
@@ -52,94 +50,106 @@ impl From<Broken> for Misfit {
     }
 }
 
+/// Effects whose memory is asked for together, before the first of them is applied.
+const BATCH: usize = 32;
+
 impl Shard {
     /// Applies a buffer of effects, all of which belong to this shard; tells how many there were. `now` is
-    /// noted as the time of access, and has no other influence.
+    /// noted as the time of access, and has no other influence. After an error the shard is of no more use.
     pub fn apply_all(&mut self, buf: &[u8], now: Ms) -> Result<u64, Misfit> {
+        let mut records = records(buf);
+        let mut batch = Vec::with_capacity(BATCH);
         let mut applied = 0;
-        for effect in records(buf) {
-            self.apply(&effect?, now)?;
-            applied += 1;
+        loop {
+            batch.clear();
+            for effect in records.by_ref().take(BATCH) {
+                let effect = effect?;
+                let key = self.replayed(&effect)?;
+                batch.push((effect, key));
+            }
+            if batch.is_empty() {
+                return Ok(applied);
+            }
+            let keys = || batch.iter().filter_map(|(_, key)| key.as_ref());
+            keys().for_each(|key| self.prefetch_slot(key));
+            keys().for_each(|key| self.prefetch_bucket(key));
+            keys().for_each(|key| self.prefetch_entry(key));
+            for (effect, key) in &batch {
+                self.replay(effect, key.as_ref(), now)?;
+            }
+            applied += batch.len() as u64;
         }
-        Ok(applied)
     }
 
     /// Applies one effect; see [`Shard::apply_all`].
     pub fn apply(&mut self, effect: &Effect<'_>, now: Ms) -> Result<(), Misfit> {
+        let key = self.replayed(effect)?;
+        self.replay(effect, key.as_ref(), now)
+    }
+
+    /// The key of an effect, if it is one of this shard's.
+    fn replayed<'k>(&self, effect: &Effect<'k>) -> Result<Option<Key<'k>>, Misfit> {
+        let Some((db, bytes)) = effect.key() else {
+            return Ok(None);
+        };
+        let k = self.key(db, bytes);
+        if usize::from(db) >= self.dbs.len() {
+            return Err(Misfit::Database(db));
+        }
+        if !self.slots.contains(&k.slot) {
+            return Err(Misfit::Slot(k.slot));
+        }
+        Ok(Some(k))
+    }
+
+    fn replay(
+        &mut self,
+        effect: &Effect<'_>,
+        key: Option<&Key<'_>>,
+        now: Ms,
+    ) -> Result<(), Misfit> {
+        let Some(k) = key else {
+            return self.replay_flush(effect);
+        };
         match *effect {
-            Effect::Set {
-                db,
-                key,
-                value,
-                expire,
-            } => {
-                let k = self.replayed(db, key)?;
-                self.replay_value(&k, compact(value), expire, now);
-            }
-            Effect::Restore {
-                db,
-                key,
-                object,
-                expire,
-            } => {
-                let k = self.replayed(db, key)?;
+            Effect::Set { value, expire, .. } => self.replay_value(k, compact(value), expire, now),
+            Effect::Restore { object, expire, .. } => {
                 let object = Object::decode(object).ok_or(Misfit::Object)?;
-                self.replay_value(&k, New::Object(Box::new(object)), expire, now);
+                self.replay_value(k, New::Object(Box::new(object)), expire, now);
             }
-            Effect::Del { db, key } => {
-                let k = self.replayed(db, key)?;
-                if let Some(place) = self.find(&k) {
-                    self.db(&k).remove(place);
+            Effect::Del { .. } => {
+                if let Some(place) = self.find(k) {
+                    self.db(k).remove(place);
                 }
             }
-            Effect::ExpireAt { db, key, at } => {
-                let k = self.replayed(db, key)?;
+            Effect::ExpireAt { at, .. } => {
                 let expire = Some(at).filter(|&at| at != 0);
-                if let Some(place) = self.find(&k) {
-                    self.db(&k).update(place, |entry| entry.set_expire(expire));
+                if let Some(place) = self.find(k) {
+                    self.db(k).update(place, |entry| entry.set_expire(expire));
                 }
             }
-            Effect::Append { db, key, value } => {
-                let k = self.replayed(db, key)?;
-                self.replay_range(&k, None, value)?;
+            Effect::Append { value, .. } => self.replay_range(k, None, value)?,
+            Effect::SetRange { offset, value, .. } => {
+                self.replay_range(k, Some(offset as usize), value)?;
             }
-            Effect::SetRange {
-                db,
-                key,
-                offset,
-                value,
-            } => {
-                let k = self.replayed(db, key)?;
-                self.replay_range(&k, Some(offset as usize), value)?;
-            }
-            Effect::Flush { db, ref slots } => {
-                if let Some(db) = db.filter(|&db| usize::from(db) >= self.dbs.len()) {
-                    return Err(Misfit::Database(db));
-                }
-                if slots.start <= self.slots.start && slots.end >= self.slots.end {
-                    self.bury(db);
-                } else {
-                    self.bury_slots(db, slots.clone());
-                }
-            }
+            Effect::Flush { .. } => {}
         }
         Ok(())
     }
 
-    fn replayed<'k>(&self, db: u16, bytes: &'k [u8]) -> Result<Key<'k>, Misfit> {
-        if usize::from(db) >= self.dbs.len() {
+    fn replay_flush(&mut self, effect: &Effect<'_>) -> Result<(), Misfit> {
+        let Effect::Flush { db, slots } = effect else {
+            return Ok(());
+        };
+        if let Some(db) = db.filter(|&db| usize::from(db) >= self.dbs.len()) {
             return Err(Misfit::Database(db));
         }
-        let k = Key {
-            db,
-            slot: slot::slot_of(bytes),
-            hash: self.hasher.hash(bytes),
-            bytes,
-        };
-        if !self.slots.contains(&k.slot) {
-            return Err(Misfit::Slot(k.slot));
+        if slots.start <= self.slots.start && slots.end >= self.slots.end {
+            self.bury(*db);
+        } else {
+            self.bury_slots(*db, slots.clone());
         }
-        Ok(k)
+        Ok(())
     }
 
     fn replay_value(&mut self, k: &Key<'_>, value: New<'_>, expire: Option<Ms>, now: Ms) {

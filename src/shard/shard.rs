@@ -78,6 +78,7 @@ impl Shard {
     }
 
     /// A key with its slot and hash, as [`super::Keyspace::key`] makes it.
+    #[inline]
     pub fn key<'a>(&self, db: u16, bytes: &'a [u8]) -> Key<'a> {
         Key {
             db,

@@ -33,8 +33,16 @@ const SORTED: usize = 16;
 /// How far ahead of a walk over cold entries to prefetch.
 const AHEAD: usize = 12;
 
+/// A table with many expiring keys is looked through when one in so many has died: no more than that many are
+/// looked at for one removed, and no greater part of them is dead.
+const WORTHWHILE: usize = 16;
+/// But no key waits for the others for longer than this, in the unit of `due`: a minute.
+const PATIENCE: u32 = 60;
+
 /// Never: no entry has an expiry.
 const NEVER: u32 = u32::MAX;
+/// Later than any clock will tell: the year 2109.
+const DISTANT: u32 = NEVER - PATIENCE - 1;
 
 /// When a key that expires at `at` is due, in units of 1024 ms, rounded up: whoever looks then finds it dead.
 #[inline]
@@ -48,7 +56,7 @@ pub(super) fn due(at: Ms) -> u32 {
 /// such a key still sees it expire.
 #[inline]
 pub(super) fn due_by(now: Ms) -> u32 {
-    u32::try_from(now >> 10).unwrap_or(NEVER).min(NEVER - 2)
+    u32::try_from(now >> 10).unwrap_or(DISTANT).min(DISTANT - 1)
 }
 
 /// Some of a slot's entries: those whose hash begins with the `depth` bits `prefix`.
@@ -83,7 +91,7 @@ impl Table {
         self.cells.len()
     }
 
-    /// A lower bound of when an entry is due; `u32::MAX` when none has an expiry.
+    /// When it is worth looking for entries whose time has come; `u32::MAX` when none has an expiry.
     #[inline]
     pub(super) fn due(&self) -> u32 {
         self.due
@@ -317,7 +325,8 @@ impl Table {
     }
 
     /// Removes entries whose time has come, at most `limit` of them, and calls `f` with each. Tells how many
-    /// had to be looked at and how many are gone. Without reaching the limit, `due` is exact afterwards.
+    /// had to be looked at and how many are gone. Short of the limit, the table is due again when one in
+    /// `WORTHWHILE` of those left is dead, but at most `PATIENCE` later than the first.
     pub(super) fn expire(
         &mut self,
         now: Ms,
@@ -327,7 +336,8 @@ impl Table {
         for entry in self.iter().filter(|entry| entry.is_volatile()) {
             prefetch::line(entry.hint());
         }
-        let (mut looked, mut gone, mut at, mut due_next) = (0, 0, 0, NEVER);
+        let mut left = Vec::with_capacity(self.volatile as usize);
+        let (mut looked, mut gone, mut at) = (0, 0, 0);
         while let Some(cell) = self.cells.get(at) {
             if let Some(when) = cell.as_ref().and_then(Entry::expire) {
                 looked += 1;
@@ -339,11 +349,15 @@ impl Table {
                     gone += 1;
                     continue; // what followed may stand here now
                 }
-                due_next = due_next.min(due(when));
+                left.push(due(when));
             }
             at += 1;
         }
-        self.due = due_next;
+        if let Some(first) = left.iter().copied().min() {
+            let nth = left.len() / WORTHWHILE;
+            let (_, worthwhile, _) = left.select_nth_unstable(nth);
+            self.due = (*worthwhile).min(first + PATIENCE);
+        }
         if self.len() < self::limit(self.cells.len()) / 4 {
             self.resize(fitting(self.len() + self.len() / 2));
         }
@@ -390,7 +404,11 @@ impl Table {
             let home = home(entry.tag(), self.cells.len());
             assert!(home <= at && self.cells[home..at].iter().all(Option::is_some));
             assert!(entry.tag() >= last);
-            assert!(entry.expire().is_none_or(|at| self.due <= due(at)));
+            assert!(
+                entry
+                    .expire()
+                    .is_none_or(|at| self.due <= due(at).saturating_add(PATIENCE))
+            );
             last = entry.tag();
             len += 1;
             volatile += u32::from(entry.is_volatile());
