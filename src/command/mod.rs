@@ -26,6 +26,7 @@ mod table;
 mod tests;
 
 pub use error::Error;
+pub use rename::database;
 pub use row::{Command, Group, KeySpec, Route, Run, acl, flag, key};
 pub use scan::cursor_slot;
 pub use session::SessionCmd;

@@ -248,7 +248,11 @@ fn short_decimal(negative: bool, digits: &[u8], exp: i64) -> Option<LongDouble> 
     // The first division gives at least 64 bits, and `power` has at most 64: here are 32 more.
     let (bits, rest, shift) = if bits >> 90 == 0 {
         let rest = rest << 32;
-        (bits << 32 | rest / power, rest % power, lift as i32 + 32)
+        (
+            (bits << 32) | (rest / power),
+            rest % power,
+            lift as i32 + 32,
+        )
     } else {
         (bits, rest, lift as i32)
     };
