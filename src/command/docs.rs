@@ -19,6 +19,7 @@ const ROW: Command = Command {
 
 pub(super) const ROWS: &[Command] = &[Command {
     name: "command",
+    tips: &["nondeterministic_output_order"],
     arity: -1,
     complexity: "O(N), N being the number of commands",
     summary: "Describes every command; has subcommands for more.",
@@ -36,6 +37,7 @@ const COMMAND: &[Command] = &[
     },
     Command {
         name: "command|list",
+        tips: &["nondeterministic_output_order"],
         arity: -2,
         since: "7.0.0",
         complexity: "O(N), N being the number of commands",
@@ -46,6 +48,7 @@ const COMMAND: &[Command] = &[
     },
     Command {
         name: "command|info",
+        tips: &["nondeterministic_output_order"],
         arity: -2,
         complexity: "O(N), N being the number of commands asked for",
         summary: "Describes commands in figures: arity, flags, keys, categories.",
@@ -55,6 +58,7 @@ const COMMAND: &[Command] = &[
     },
     Command {
         name: "command|docs",
+        tips: &["nondeterministic_output_order"],
         arity: -2,
         since: "7.0.0",
         complexity: "O(N), N being the number of commands asked for",
@@ -185,7 +189,8 @@ fn describe(reply: &mut Reply<'_>, row: &Command) {
     reply.int(last);
     reply.int(step);
     names(reply, row.categories(), acl::NAMES, "@");
-    reply.set(0);
+    reply.set(row.tips.len());
+    row.tips.iter().for_each(|tip| reply.bulk(tip));
     reply.set(row.keys.len());
     for spec in row.keys {
         reply.map(3);

@@ -29,8 +29,6 @@ pub enum Error {
     StringTooLong,
     /// A number of a database that does not exist.
     DbIndex,
-    /// An argument that had to be a database number is no number.
-    InvalidDbIndex,
     /// Source and destination are the same.
     SameObject,
     /// A cursor that SCAN did not give.
@@ -64,7 +62,6 @@ impl Error {
             Error::Offset => "ERR offset is out of range",
             Error::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             Error::DbIndex => "ERR DB index is out of range",
-            Error::InvalidDbIndex => "ERR invalid DB index",
             Error::SameObject => "ERR source and destination objects are the same",
             Error::InvalidCursor => "ERR invalid cursor",
             Error::ExpireTime(command) => {

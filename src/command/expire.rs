@@ -63,6 +63,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "ttl",
+        tips: &["nondeterministic_output"],
         since: "1.0.0",
         summary: "Tells in seconds how long a key has to live.",
         run: Run::Data(|ctx, args| {
@@ -72,6 +73,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "pttl",
+        tips: &["nondeterministic_output"],
         since: "2.6.0",
         summary: "Tells in milliseconds how long a key has to live.",
         run: Run::Data(|ctx, args| tell(ctx, args, |at, now| at.saturating_sub(now))),

@@ -23,6 +23,7 @@ const ON_ALL: Command = Command {
 pub(super) const ROWS: &[Command] = &[
     Command {
         name: "del",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         flags: flag::WRITE,
         keys: &[KeySpec::rest(1, 1, key::RM | key::DELETE)],
         since: "1.0.0",
@@ -32,6 +33,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "unlink",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         flags: flag::WRITE | flag::FAST,
         keys: &[KeySpec::rest(1, 1, key::RM | key::DELETE)],
         since: "4.0.0",
@@ -41,6 +43,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "exists",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         flags: flag::READONLY | flag::FAST,
         keys: &[KeySpec::rest(1, 1, key::RO)],
         since: "1.0.0",
@@ -50,6 +53,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "touch",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         flags: flag::READONLY | flag::FAST,
         keys: &[KeySpec::rest(1, 1, key::RO)],
         since: "3.2.1",
@@ -69,6 +73,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "dbsize",
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         arity: 1,
         flags: flag::READONLY | flag::FAST,
         since: "1.0.0",
@@ -78,6 +83,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "randomkey",
+        tips: &["request_policy:all_shards", "nondeterministic_output"],
         arity: 1,
         flags: flag::READONLY,
         group: Group::Generic,
@@ -88,6 +94,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "flushdb",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arity: -1,
         flags: flag::WRITE,
         acl: acl::KEYSPACE | acl::DANGEROUS,
@@ -100,6 +107,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "flushall",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arity: -1,
         flags: flag::WRITE,
         acl: acl::KEYSPACE | acl::DANGEROUS,

@@ -22,8 +22,11 @@ mod server;
 mod session;
 mod string;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
+pub use rename::database;
 pub use row::{Command, Group, KeySpec, Route, Run, acl, flag, key};
 pub use scan::cursor_slot;
 pub use session::SessionCmd;

@@ -31,12 +31,14 @@ const ABOUT: Command = Command {
 const OBJECT: &[Command] = &[
     Command {
         name: "object|encoding",
+        tips: &["nondeterministic_output"],
         summary: "Names the form a value is kept in.",
         run: Run::Data(encoding),
         ..ABOUT
     },
     Command {
         name: "object|freq",
+        tips: &["nondeterministic_output"],
         since: "4.0.0",
         summary: "Tells how often a key is used, where the eviction policy counts it.",
         run: Run::Data(freq),
@@ -44,12 +46,14 @@ const OBJECT: &[Command] = &[
     },
     Command {
         name: "object|idletime",
+        tips: &["nondeterministic_output"],
         summary: "Tells for how many seconds a key has not been used.",
         run: Run::Data(idletime),
         ..ABOUT
     },
     Command {
         name: "object|refcount",
+        tips: &["nondeterministic_output"],
         summary: "Tells how many references a value has: always one, since values are not shared.",
         run: Run::Data(refcount),
         ..ABOUT

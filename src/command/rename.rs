@@ -68,8 +68,8 @@ pub(super) const ROWS: &[Command] = &[
     },
 ];
 
-/// The number of a database, of which there are `databases`.
-fn database(text: &[u8], databases: u16) -> Result<u16, Error> {
+/// Reads the number of a database, of which there are `databases`: for SELECT, COPY, MOVE.
+pub fn database(text: &[u8], databases: u16) -> Result<u16, Error> {
     let n = parse_i64(text).ok_or(Error::NotInteger)?;
     if i32::try_from(n).is_err() {
         return Err(Error::Text(

@@ -26,6 +26,8 @@ pub struct Command {
     pub summary: &'static str,
     /// Its arguments, as help shows them.
     pub syntax: &'static str,
+    /// Hints for clients and proxies, in the words of Redis's command tips.
+    pub tips: &'static [&'static str],
     /// Which shards it needs.
     pub route: Route,
     /// Who carries it out.
@@ -95,6 +97,7 @@ pub(super) const ON_KEY: Command = Command {
     complexity: "O(1)",
     summary: "",
     syntax: "key",
+    tips: &[],
     route: Route::Key,
     run: Run::Container,
     subcommands: &[],

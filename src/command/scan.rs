@@ -12,6 +12,7 @@ use crate::shard::scan_slot;
 pub(super) const ROWS: &[Command] = &[
     Command {
         name: "keys",
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         flags: flag::READONLY,
         acl: acl::KEYSPACE | acl::DANGEROUS,
         since: "1.0.0",
@@ -24,6 +25,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "scan",
+        tips: &["nondeterministic_output", "request_policy:special"],
         arity: -2,
         flags: flag::READONLY,
         acl: acl::KEYSPACE,
@@ -37,13 +39,20 @@ pub(super) const ROWS: &[Command] = &[
     },
 ];
 
-/// Reads a cursor: an unsigned 64-bit number.
+/// Reads a cursor: an unsigned 64-bit number, as C's `strtoul` reads it. A sign is allowed, no text at
+/// all is 0.
 fn parse_cursor(text: &[u8]) -> Option<u64> {
-    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    let (negative, digits) = match text {
+        [] => return Some(0),
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    str::from_utf8(digits).ok()?.parse().ok()
+    let n: u64 = str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(if negative { n.wrapping_neg() } else { n })
 }
 
 /// The slot at which the SCAN cursor `cursor` (as the client wrote it) goes on: the command is to run
@@ -131,8 +140,10 @@ mod tests {
     #[test]
     fn cursors() {
         assert_eq!(parse_cursor(b"0"), Some(0));
+        assert_eq!(parse_cursor(b""), Some(0));
         assert_eq!(parse_cursor(b"18446744073709551615"), Some(u64::MAX));
-        for bad in ["", "-1", "18446744073709551616", " 1", "1 ", "x", "+"] {
+        assert_eq!(parse_cursor(b"-1"), Some(u64::MAX));
+        for bad in ["-", "18446744073709551616", " 1", "1 ", "x", "+"] {
             assert_eq!(parse_cursor(bad.as_bytes()), None, "{bad}");
             assert_eq!(cursor_slot(bad.as_bytes()), 0);
         }

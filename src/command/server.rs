@@ -15,6 +15,7 @@ const HERE: Command = Command {
 pub(super) const ROWS: &[Command] = &[
     Command {
         name: "ping",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arity: -1,
         flags: flag::FAST,
         acl: acl::CONNECTION,
@@ -35,6 +36,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "time",
+        tips: &["nondeterministic_output"],
         flags: flag::LOADING | flag::STALE | flag::FAST,
         group: Group::Server,
         since: "2.6.0",

@@ -83,29 +83,22 @@ struct Bucket {
     exact: bool,
 }
 
-const fn le(name: &[u8], from: usize, n: usize) -> u64 {
-    let mut word = 0;
-    let mut i = 0;
-    while i < n {
-        word |= (name[from + i] as u64) << (8 * i);
-        i += 1;
-    }
-    word
-}
-
 /// A name's two words. `name` has 1 to [`NAME_MAX`] bytes.
 #[inline(always)]
 const fn fold(name: &[u8]) -> (u64, u64) {
-    let n = name.len();
-    let (a, b) = if n >= 8 {
-        (le(name, 0, 8), le(name, n - 8, 8))
-    } else if n >= 4 {
-        (le(name, 0, 4) | le(name, n - 4, 4) << 32, 0)
-    } else {
-        (
-            name[0] as u64 | (name[n / 2] as u64) << 8 | (name[n - 1] as u64) << 16,
-            0,
-        )
+    let (a, b) = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => (
+                u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32,
+                0,
+            ),
+            _ => {
+                let n = name.len();
+                let word = [name[0], name[n / 2], name[n - 1], 0];
+                (u32::from_le_bytes(word) as u64, 0)
+            }
+        },
     };
     (a | CASE, b | CASE)
 }
@@ -259,4 +252,145 @@ pub fn keys_of(cmd: &Command, args: &[&[u8]], out: &mut Vec<usize>) -> Result<()
         out.extend((first..end).step_by(step));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_name_is_found_in_any_case() {
+        for (id, row) in commands().iter().enumerate() {
+            let name = row.name.as_bytes();
+            for name in [name.to_vec(), name.to_ascii_uppercase()] {
+                let (found, found_id) = lookup(&name).unwrap();
+                assert_eq!((found.name, found_id as usize), (row.name, id));
+            }
+        }
+    }
+
+    #[test]
+    fn ids_are_dense_and_lead_back() {
+        let mut names = HashSet::new();
+        for (id, row) in all().enumerate() {
+            assert_eq!(by_id(id as u16).map(|r| r.name), Some(row.name));
+            assert!(names.insert(row.name), "{} twice", row.name);
+            for (i, sub) in row.subcommands.iter().enumerate() {
+                let own = sub.own_name().as_bytes();
+                let (found, sub_id) = subcommand(row, id as u16, own).unwrap();
+                assert_eq!(found.name, sub.name);
+                assert_eq!(by_id(sub_id).map(|r| r.name), Some(sub.name));
+                assert_eq!(row.subcommands[i].name, sub.name);
+                assert!(sub.name.starts_with(&format!("{}|", row.name)));
+            }
+        }
+        assert!(by_id(all().len() as u16).is_none());
+    }
+
+    /// What help, COMMAND and routing rely on.
+    #[test]
+    fn rows_are_whole() {
+        for row in all() {
+            let name = row.name;
+            assert!(
+                !row.summary.is_empty() && row.summary.ends_with('.'),
+                "{name}"
+            );
+            assert!(
+                !row.since.is_empty() && !row.complexity.is_empty(),
+                "{name}"
+            );
+            assert_ne!(row.arity, 0, "{name}");
+            let container = matches!(row.run, Run::Container);
+            assert!(!container || !row.subcommands.is_empty(), "{name}");
+            // A route by keys has keys, and the other way round.
+            use super::super::Route;
+            let by_key = matches!(row.route, Route::Key | Route::Keys);
+            assert_eq!(by_key, !row.keys.is_empty(), "{name}");
+            if row.route == Route::Key {
+                assert_eq!(
+                    (row.keys[0].first, row.keys[0].last, row.keys.len()),
+                    (1, 0, 1)
+                );
+            }
+            // The fewest arguments that fit hold all its keys.
+            let args = vec![&b""[..]; row.arity.unsigned_abs() as usize];
+            let mut keys = Vec::new();
+            assert_eq!(keys_of(row, &args, &mut keys), Ok(()), "{name}");
+            assert_eq!(keys.is_empty(), row.keys.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_are_where_the_rows_say() {
+        let keys = |words: &str| {
+            let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            let (row, _) = resolve(&args).unwrap();
+            let mut keys = Vec::new();
+            keys_of(row, &args, &mut keys).unwrap();
+            keys
+        };
+        assert_eq!(keys("get k"), [1]);
+        assert_eq!(keys("set k v ex 10"), [1]);
+        assert_eq!(keys("del a b c"), [1, 2, 3]);
+        assert_eq!(keys("mset a 1 b 2"), [1, 3]);
+        assert_eq!(keys("mset a 1 b"), [1, 3]);
+        assert_eq!(keys("rename a b"), [1, 2]);
+        assert_eq!(keys("copy a b replace"), [1, 2]);
+        assert_eq!(keys("lcs a b len"), [1, 2]);
+        assert_eq!(keys("object encoding a"), [2]);
+        assert_eq!(keys("watch a b"), [1, 2]);
+        assert_eq!(keys("ping"), [0usize; 0]);
+    }
+
+    #[test]
+    fn what_is_refused_before_it_runs() {
+        let error = |words: &str| {
+            let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            resolve(&args).map(|_| ()).unwrap_err().to_string()
+        };
+        assert_eq!(
+            error("nope x"),
+            "ERR unknown command 'nope', with args beginning with: 'x' "
+        );
+        assert_eq!(
+            error("get"),
+            "ERR wrong number of arguments for 'get' command"
+        );
+        assert_eq!(
+            error("CLIENT"),
+            "ERR wrong number of arguments for 'client' command"
+        );
+        assert_eq!(
+            error("client id x"),
+            "ERR wrong number of arguments for 'client|id' command"
+        );
+        assert_eq!(
+            error("client NoPe"),
+            "ERR unknown subcommand 'NoPe'. Try CLIENT HELP."
+        );
+        assert!(resolve(&[]).is_err());
+        assert!(resolve(&[b""]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn only_names_are_found(name in proptest::collection::vec(any::<u8>(), 0..20)) {
+            if let Some((row, _)) = lookup(&name) {
+                prop_assert!(name.eq_ignore_ascii_case(row.name.as_bytes()));
+            }
+        }
+
+        /// A name with one bit changed is another name, unless the bit is that of a letter's case.
+        #[test]
+        fn near_names_are_not_found(id in 0..COUNT, at: proptest::sample::Index, bit in 0u8..8) {
+            let mut name = TABLE[id].name.as_bytes().to_vec();
+            let at = at.index(name.len());
+            name[at] ^= 1 << bit;
+            let found = lookup(&name).map(|(row, _)| row.name);
+            prop_assert!(found.is_none_or(|n| name.eq_ignore_ascii_case(n.as_bytes())));
+        }
+    }
 }

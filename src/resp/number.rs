@@ -154,7 +154,8 @@ mod tests {
         fn integers_come_back(n: i64) {
             let mut out = Vec::new();
             put_i64(&mut out, n);
-            prop_assert_eq!(&out, n.to_string().as_bytes());
+            let text = n.to_string();
+            prop_assert_eq!(&out[..], text.as_bytes());
             prop_assert_eq!(out.len(), i64_len(n));
             prop_assert_eq!(parse_i64(&out), Some(n));
         }

@@ -8,7 +8,7 @@
 //! What Redis leaves unchecked stays unchecked: the two bytes after a bulk string, and the byte after a
 //! carriage return, are skipped without a look.
 
-use super::{inline, number};
+use super::{Reply, inline, number};
 use crate::limits::{Limits, UNAUTHENTICATED_BULK_LEN, UNAUTHENTICATED_MULTIBULK};
 use std::fmt;
 
@@ -84,6 +84,22 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+impl Fault {
+    /// Writes the error reply that is sent before the connection is closed.
+    pub fn write(self, reply: &mut Reply<'_>) {
+        let mut text = b"ERR ".to_vec();
+        match self {
+            // The byte as it came, be it text or not.
+            Fault::ExpectedDollar(b) => {
+                text.extend_from_slice(b"Protocol error: expected '$', got '");
+                text.extend_from_slice(&[b, b'\'']);
+            }
+            other => text.extend_from_slice(other.to_string().as_bytes()),
+        }
+        reply.error(text);
+    }
+}
 
 /// A cut command's arguments beyond this many are not worth keeping the memory for.
 const KEEP_ARGS: usize = 1024;

@@ -9,6 +9,7 @@ use crate::shard::{Expire, Value};
 pub(in crate::command) const ROWS: &[Command] = &[
     Command {
         name: "mget",
+        tips: &["request_policy:multi_shard"],
         arity: -2,
         flags: flag::READONLY | flag::FAST,
         keys: &[KeySpec::rest(1, 1, key::RO | key::ACCESS)],
@@ -22,6 +23,10 @@ pub(in crate::command) const ROWS: &[Command] = &[
     },
     Command {
         name: "mset",
+        tips: &[
+            "request_policy:multi_shard",
+            "response_policy:all_succeeded",
+        ],
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: &[KeySpec::rest(1, 2, key::OW | key::UPDATE)],
@@ -35,6 +40,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
     },
     Command {
         name: "msetnx",
+        tips: &["request_policy:multi_shard", "response_policy:agg_min"],
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: &[KeySpec::rest(1, 2, key::OW | key::INSERT)],

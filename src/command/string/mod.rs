@@ -1,8 +1,9 @@
 //! The string family.
 
 pub(super) mod basic;
+mod big;
 pub(super) mod lcs;
-pub(super) mod long_double;
+mod long_double;
 pub(super) mod many;
 pub(super) mod number;
 pub(super) mod range;
