@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::units::Unit;
 use super::value::*;
 use super::{Algorithm, Fsync, KekProvider, LogFormat, LogLevel, MaxmemoryPolicy, Row, TlsVersion};
 
