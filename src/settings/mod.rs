@@ -11,6 +11,7 @@
 mod check;
 mod file;
 mod later;
+mod manual;
 mod table;
 mod units;
 mod value;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 pub use check::Complaint;
 pub use file::{FileError, Trouble};
 pub use later::{FACTS, LATER, Later, Rule};
+pub use manual::manual;
 pub use table::*;
 pub use units::{Unit, parse_size, parse_span, show_size, show_span};
 pub use value::{Form, OutputLimit, Secret};

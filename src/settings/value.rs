@@ -126,11 +126,10 @@ impl Codec for Size {
         value.to_string()
     }
     fn accepts(&self) -> String {
-        format!(
-            "a size from {} to {}",
-            show_size(self.min),
-            show_size(self.max)
-        )
+        match (self.min, self.max) {
+            (0, u64::MAX) => "a size".into(),
+            (min, max) => format!("a size from {} to {}", show_size(min), show_size(max)),
+        }
     }
 }
 
@@ -338,11 +337,11 @@ impl<T: Copy + PartialEq> Codec for Choice<T> {
             .into()
     }
     fn accepts(&self) -> String {
-        self.words
+        let written = self
+            .words
             .iter()
-            .map(|w| w.0)
-            .collect::<Vec<_>>()
-            .join(", ")
+            .filter(|(word, _, value)| *word == self.ours(value));
+        written.map(|w| w.0).collect::<Vec<_>>().join(" or ")
     }
 }
 
