@@ -251,7 +251,7 @@ pub fn report(loaded: &Loaded) -> String {
         out.push(format!("metrics: {}", on(s.metrics.port, &s.metrics.bind)));
     }
     out.push(format!("data: {}", s.server.data_dir.display()));
-    out.push(format!("configuration: {place}: good"));
+    out.push(format!("configuration: {place}: good\n"));
     out.join("\n")
 }
 
@@ -329,7 +329,7 @@ mod tests {
             ..args(None, &data)
         })
         .unwrap();
-        assert!(report(&loaded).ends_with("good"));
+        assert!(report(&loaded).ends_with("good\n"));
         assert!(!data.exists());
     }
 

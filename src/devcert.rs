@@ -116,7 +116,14 @@ impl DevFiles {
 
     fn make_certificates(&self, hosts: &[String]) -> Result<(), DevError> {
         let wrong = |e: rcgen::Error| DevError::Certificate(e.to_string());
-        let mut params = named("Ferrite development authority", Vec::new()).map_err(wrong)?;
+        // Each has a name of its own, so that a client that trusts another one is told so, not "bad signature".
+        let mut mark = [0u8; 4];
+        getrandom::fill(&mut mark).map_err(|e| DevError::Certificate(e.to_string()))?;
+        let name = format!(
+            "Ferrite development authority {:08x}",
+            u32::from_be_bytes(mark)
+        );
+        let mut params = named(&name, Vec::new()).map_err(wrong)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(wrong)?;

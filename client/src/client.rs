@@ -110,6 +110,22 @@ impl Client {
         Ok(replies)
     }
 
+    /// Sends a command that is answered by a stream of messages (`SUBSCRIBE`, `MONITOR`): read them with
+    /// [`Client::next_push`]. The connection does nothing else from then on.
+    pub async fn listen(&self, args: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<()> {
+        let mut out = Vec::new();
+        encode(&mut out, args)?;
+        let mut seat = self.0.connection.lock().await;
+        let mut connection = match seat.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.0.builder).await?,
+        };
+        connection.stream.write_all(&out).await?;
+        connection.stream.flush().await?;
+        *seat = Some(connection);
+        Ok(())
+    }
+
     /// The next message that answers no command (RESP3 push), waiting for one.
     pub async fn next_push(&self) -> Result<Vec<Value>> {
         let mut seat = self.0.connection.lock().await;
@@ -120,6 +136,7 @@ impl Client {
         // Dropping this wait loses no bytes: what has come stays in the decoder.
         match connection.receive().await? {
             Value::Push(items) | Value::Array(items) => Ok(items),
+            Value::Error(text) => Err(Error::Server(ServerError(text))),
             other => Ok(vec![other]),
         }
     }

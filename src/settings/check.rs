@@ -119,7 +119,7 @@ impl Settings {
                 ),
             );
         }
-        if self.persistence.aof_segment_size % 4096 != 0 {
+        if !self.persistence.aof_segment_size.is_multiple_of(4096) {
             say("persistence.aof_segment_size", "must be a multiple of 4KiB");
         }
         let limit = &self.server.client_output_buffer_limit;

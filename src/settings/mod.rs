@@ -11,7 +11,9 @@
 mod check;
 mod file;
 mod later;
+mod manual;
 mod table;
+mod units;
 mod value;
 
 use std::fmt;
@@ -20,8 +22,10 @@ use std::path::{Path, PathBuf};
 pub use check::Complaint;
 pub use file::{FileError, Trouble};
 pub use later::{FACTS, LATER, Later, Rule};
+pub use manual::manual;
 pub use table::*;
-pub use value::{Form, OutputLimit, Secret, parse_size, parse_span, show_size, show_span};
+pub use units::{Unit, parse_size, parse_span, show_size, show_span};
+pub use value::{Form, OutputLimit, Secret};
 
 /// Cipher of new files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,14 +206,12 @@ impl Settings {
         let dotted = pattern.contains('.');
         let mut out = Vec::new();
         for row in ROWS {
-            match row.alias {
-                Some(alias) if !dotted => {
-                    if glob(pattern, alias) {
-                        out.push((alias.to_owned(), row.shown_as_redis(self)));
-                    }
-                }
-                _ if glob(pattern, row.path) => out.push((row.path.to_owned(), row.shown(self))),
-                _ => {}
+            let (name, value): (_, fn(&Row, &Settings) -> String) = match row.alias {
+                Some(alias) if !dotted => (alias, Row::shown_as_redis),
+                _ => (row.path, Row::shown),
+            };
+            if glob(pattern, name) {
+                out.push((name.to_owned(), value(row, self)));
             }
         }
         out.extend(

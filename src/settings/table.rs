@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::units::Unit;
 use super::value::*;
 use super::{Algorithm, Fsync, KekProvider, LogFormat, LogLevel, MaxmemoryPolicy, Row, TlsVersion};
 
@@ -114,7 +115,7 @@ settings! {
             "Refuse clients that show no certificate from ca_file.";
         min_version: TlsVersion = "1.3", Choice { words: &[("1.3", "TLSv1.3", TlsVersion::V1_3), ("1.2", "TLSv1.2 TLSv1.3", TlsVersion::V1_2)] },
             Some("tls-protocols"), fixed, open,
-            "Oldest TLS version spoken: 1.3 or 1.2.";
+            "Oldest TLS version spoken.";
         prefer_server_ciphers: bool = "true", Flag, Some("tls-prefer-server-ciphers"), fixed, open,
             "Choose the cipher suite by the server's order, not the client's.";
         handshake_timeout: Duration = "10s", Span { unit: Unit::Seconds, min: Duration::from_millis(100), max: Duration::from_secs(3600) }, None, fixed, open,
@@ -146,9 +147,9 @@ settings! {
             "Seal everything that is written to disk.";
         algorithm: Algorithm = "aes256gcm", Choice { words: &[
             ("aes256gcm", "aes256gcm", Algorithm::Aes256Gcm), ("chacha20poly1305", "chacha20poly1305", Algorithm::ChaCha20Poly1305)] }, None, fixed, open,
-            "Cipher of new files: aes256gcm or chacha20poly1305. Files of the other stay readable.";
+            "Cipher of new files; files of the other stay readable.";
         provider: KekProvider = "file", Choice { words: &[("file", "file", KekProvider::File)] }, None, fixed, open,
-            "Who holds the Kek, the secret that guards all others: file.";
+            "Who holds the Kek, the secret that guards all others.";
         key_file: Option<PathBuf> = "", FilePath, None, fixed, open,
             "File of the Kek: 32 bytes, raw or in base64 or hex, readable by its owner only.";
         encrypt_aof: bool = "true", Flag, None, fixed, open,
@@ -173,7 +174,7 @@ settings! {
         level: LogLevel = "info", Choice { words: &[
             ("error", "error", LogLevel::Error), ("warn", "warning", LogLevel::Warn), ("info", "notice", LogLevel::Info),
             ("debug", "debug", LogLevel::Debug), ("verbose", "verbose", LogLevel::Debug), ("trace", "trace", LogLevel::Trace)] }, Some("loglevel"), live, open,
-            "Least urgent messages shown: error, warn, info, debug or trace.";
+            "Least urgent messages shown.";
         format: LogFormat = "text", Choice { words: &[("text", "text", LogFormat::Text), ("json", "json", LogFormat::Json)] }, None, fixed, open,
             "Lines for people (text) or one JSON object a line (json).";
         file: Option<PathBuf> = "", FilePath, Some("logfile"), fixed, open,
