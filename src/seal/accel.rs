@@ -181,3 +181,75 @@ pub fn choose(algorithm: Algorithm) -> Choice {
         flags: detect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that the choice is one of the backends measured and the better of them, and that figures are figures.
+    #[test]
+    fn the_faster_backend_is_chosen() {
+        for algorithm in Algorithm::ALL {
+            let choice = choose(algorithm);
+            assert_eq!(choice.measured.map(|m| m.backend), Backend::ALL);
+            for m in &choice.measured {
+                for gbps in [m.gbps_256, m.gbps_4k, m.gbps_64k] {
+                    assert!(gbps.is_finite() && gbps > 0.0, "{m:?}");
+                }
+            }
+            let best = choice
+                .measured
+                .iter()
+                .map(Measured::score)
+                .fold(0.0, f64::max);
+            assert_eq!(choice.chosen().backend, choice.backend);
+            assert_eq!(choice.chosen().score(), best);
+        }
+    }
+
+    /// Proves that the flags agree with what the kernel lists for this CPU.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn flags_agree_with_the_kernel() {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").expect("Linux has cpuinfo");
+        let line = cpuinfo
+            .lines()
+            .find(|l| l.starts_with("flags"))
+            .expect("x86 lists flags");
+        let has = |flag: &str| line.split_whitespace().any(|f| f == flag);
+        let flags = detect();
+        assert_eq!(flags.aes_ni, has("aes"));
+        assert_eq!(flags.vaes, has("vaes"));
+        assert_eq!(flags.avx512, has("avx512f"));
+        assert_eq!(flags.pclmul, has("pclmulqdq"));
+        assert_eq!(flags.vpclmul, has("vpclmulqdq"));
+        assert_eq!(flags.avx2, has("avx2"));
+    }
+
+    #[test]
+    fn acceleration_is_what_the_algorithm_can_use() {
+        let choice = |algorithm, flags| Choice {
+            algorithm,
+            backend: Backend::AwsLc,
+            measured: Backend::ALL.map(|backend| Measured {
+                backend,
+                gbps_256: 1.0,
+                gbps_4k: 1.0,
+                gbps_64k: 1.0,
+            }),
+            flags,
+        };
+        let aes = CpuFlags {
+            aes_ni: true,
+            pclmul: true,
+            ..CpuFlags::default()
+        };
+        assert!(choice(Algorithm::Aes256Gcm, aes).hardware_acceleration());
+        assert!(!choice(Algorithm::Off, aes).hardware_acceleration());
+        let no_ghash = CpuFlags {
+            pclmul: false,
+            ..aes
+        };
+        assert!(!choice(Algorithm::Aes256Gcm, no_ghash).hardware_acceleration());
+    }
+}

@@ -210,7 +210,10 @@ impl FileKey {
         // Spent before it is used: even if sealing panicked, this nonce would not come back.
         self.next += 1;
         self.spent = spent;
-        let tag = self.cipher.seal(&self.nonce(counter), aad, buf);
+        let nonce = self.nonce(counter);
+        #[cfg(test)]
+        super::testing::note(&self.commitment, &nonce);
+        let tag = self.cipher.seal(&nonce, aad, buf);
         self.sealed_bytes += buf.len() as u64;
         Ok((counter, tag))
     }
@@ -280,3 +283,6 @@ const DOMAIN: &[u8] = b"ferrite v1\0";
 const PART_KEY: &[u8] = &[1];
 const PART_NONCE: &[u8] = &[2];
 const PART_COMMITMENT: &[u8] = &[3];
+
+#[cfg(test)]
+mod tests;

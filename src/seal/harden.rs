@@ -38,3 +38,25 @@ fn result(code: libc::c_int) -> io::Result<()> {
         Err(io::Error::last_os_error())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that afterwards the kernel says that this process leaves no core and lets nobody attach.
+    #[test]
+    fn the_kernel_confirms_it() {
+        let done = harden();
+        done.undumpable.expect("no privilege is needed");
+        done.no_core_files.expect("no privilege is needed");
+        // SAFETY: PR_GET_DUMPABLE takes nothing and returns a number.
+        assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) }, 0);
+        let mut limit = libc::rlimit {
+            rlim_cur: 1,
+            rlim_max: 1,
+        };
+        // SAFETY: `limit` is a valid rlimit that the call fills in.
+        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_CORE, &mut limit) }, 0);
+        assert_eq!((limit.rlim_cur, limit.rlim_max), (0, 0));
+    }
+}

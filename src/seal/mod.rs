@@ -19,6 +19,8 @@ mod file_key;
 mod harden;
 pub mod kdf;
 mod secret;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::fmt;
 use std::ops::AddAssign;
