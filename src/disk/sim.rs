@@ -47,7 +47,7 @@ impl Chance {
 /// How the machine goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// The process is killed: what was written is there, synced or not.
+    /// The process is killed: what was written is there, and what was not synced is still at risk.
     Kill,
     /// Power fails: what was not synced is there in part, or not at all.
     Power,
@@ -135,13 +135,16 @@ impl SimDisk {
         let piece = if chance.percent(25) { SECTOR } else { BLOCK };
         for (name, file) in &self.lock().files {
             let content = held(file);
+            if how == Crash::Kill {
+                after.lock().files.insert(name.clone(), Arc::new(Mutex::new(content.clone())));
+                continue;
+            }
             let mut image = content.durable.clone();
             image.resize(content.now.len(), 0);
             for (at, bytes) in &content.loose {
-                let whole = how == Crash::Kill;
                 for (i, part) in bytes.chunks(piece).enumerate() {
                     let from = at + i * piece;
-                    if (whole || chance.percent(kept)) && from + part.len() <= image.len() {
+                    if chance.percent(kept) && from + part.len() <= image.len() {
                         image[from..from + part.len()].copy_from_slice(part);
                     }
                 }

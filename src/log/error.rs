@@ -72,15 +72,19 @@ pub enum LogError {
         /// The run.
         run: u64,
     },
-    /// A log has data, and its anchor is not there, or is of an earlier run.
+    /// A log has data, and its anchor file is not there.
     MissingAnchor {
         /// The anchor file.
         file: String,
+        /// The run whose data there are.
+        run: u64,
     },
-    /// An anchor file is there, and neither of its slots opens.
+    /// A log has data, and its anchor does not know of the run: neither slot that does can be opened.
     Anchor {
         /// The anchor file.
         file: String,
+        /// The run whose data there are.
+        run: u64,
     },
     /// The keyring does not hold the Dek a file is sealed under.
     UnknownDek {
@@ -139,6 +143,8 @@ pub enum Fault {
     Cut,
     /// The segment's header is unwritten.
     NoHeader,
+    /// Its segment is not there.
+    NoFile,
     /// The log goes on although it was said to end here, or ends with another frame.
     End,
 }
@@ -174,8 +180,8 @@ impl LogError {
             | LogError::Foreign { file }
             | LogError::Chain { file }
             | LogError::MissingSegment { file }
-            | LogError::MissingAnchor { file }
-            | LogError::Anchor { file }
+            | LogError::MissingAnchor { file, .. }
+            | LogError::Anchor { file, .. }
             | LogError::UnknownDek { file, .. }
             | LogError::WrongKey { file }
             | LogError::Plain { file }
@@ -206,6 +212,7 @@ impl fmt::Display for Fault {
             Fault::Unauthentic => write!(f, "it does not authenticate"),
             Fault::Cut => write!(f, "the file ends inside it"),
             Fault::NoHeader => write!(f, "its segment has no readable header"),
+            Fault::NoFile => write!(f, "its segment is missing"),
             Fault::End => write!(f, "the log does not end as recorded"),
         }
     }
@@ -250,13 +257,13 @@ impl fmt::Display for LogError {
                 write!(f, "log: the log of core {core} in run {run} is missing; {RESTORE}")
             }
             LogError::MissingRun { run } => write!(f, "log: run {run} is missing; {RESTORE}"),
-            LogError::MissingAnchor { file } => write!(
-                f,
-                "log: {file} is missing or older than its log, which holds data; {RESTORE}"
-            ),
-            LogError::Anchor { file } => {
-                write!(f, "log: no slot of {file} can be opened; {RESTORE}")
+            LogError::MissingAnchor { file, run } => {
+                write!(f, "log: {file} is missing, and there are data of run {run}; {RESTORE}")
             }
+            LogError::Anchor { file, run } => write!(
+                f,
+                "log: {file} is damaged or out of date: it does not know of run {run}, of which there are data; {RESTORE}"
+            ),
             LogError::UnknownDek { file, dek } => {
                 write!(f, "log: {file} is sealed under the Dek ")?;
                 dek.iter().try_for_each(|b| write!(f, "{b:02x}"))?;

@@ -288,7 +288,7 @@ impl Writer {
     /// Makes a blank file the segment that is being written. Its header goes out with its first frame.
     fn begin_segment(&mut self, blank: Blank, first_lsn: u64) {
         let header = self.header(blank.seq, first_lsn);
-        match self.sealing.create(self.config.backend, SEGMENT_LABEL, &header.bound()) {
+        match self.dek.file_key_for_writing(self.config.backend, SEGMENT_LABEL, &header.bound()) {
             Err(e) => self.fail(&e.to_string()),
             Ok((key, salt)) => {
                 let mut id = [0; 16];
@@ -312,7 +312,7 @@ impl Writer {
 
     fn header(&self, seq: u64, first_lsn: u64) -> SegmentHeader {
         SegmentHeader {
-            algorithm: self.sealing.algorithm(),
+            algorithm: self.dek.algorithm,
             core: self.config.core,
             cores: self.config.cores,
             run: self.start.run,
@@ -321,7 +321,7 @@ impl Writer {
             first_lsn,
             durable: self.durable_frames,
             size: self.config.segment_size,
-            dek: self.sealing.dek_id(),
+            dek: self.dek.id.0,
             node: self.config.node,
             prev: self.prev,
             tenant: self.config.tenant.clone(),
@@ -488,7 +488,7 @@ impl Writer {
         }
         if self.anchor_key.is_none() {
             let c = &self.config;
-            match AnchorKey::new(&self.sealing, c.backend, c.core, &c.node) {
+            match AnchorKey::new(&self.dek, c.backend, c.core, &c.node) {
                 Ok(key) => self.anchor_key = Some(key),
                 Err(e) => return self.fail(&e.to_string()),
             }

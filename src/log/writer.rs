@@ -14,14 +14,15 @@
 //! still joins the next frame.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::anchor::AnchorKey;
 use super::compose::{Composer, Filling};
 use super::config::{FileNo, LogConfig, LogCounters, OpId, Policy, Refusal, Start, Ticket};
 use super::format::{FrameHeader, FrameKind, Link, SegmentId};
-use super::sealing::Sealing;
 use super::unit::{Opening, Tx, UnitHead, UnitKind};
 use crate::disk::Pool;
+use crate::envelope::Dek;
 use crate::seal::FileKey;
 
 /// Where the log is in its life.
@@ -91,7 +92,7 @@ pub(super) struct Flight {
 /// The writer of one core's log.
 pub struct Writer {
     pub(super) config: LogConfig,
-    pub(super) sealing: Sealing,
+    pub(super) dek: Arc<Dek>,
     pub(super) start: Start,
     pub(super) phase: Phase,
     pub(super) failed: Option<String>,
@@ -147,7 +148,7 @@ pub struct Writer {
 
 impl Writer {
     /// A log that is not open yet: `poll` and `done` open it.
-    pub fn new(config: LogConfig, sealing: Sealing, start: Start) -> Writer {
+    pub fn new(config: LogConfig, dek: Arc<Dek>, start: Start) -> Writer {
         assert!(start.run > start.prev_run, "runs go up");
         let ends = if config.core == 0 { start.ends.clone() } else { Vec::new() };
         let opening = Opening { run: start.run, prev_run: start.prev_run, ends }.encode();
@@ -161,7 +162,7 @@ impl Writer {
         frame.push(&opening);
         composer.ready.push_back(frame);
         Writer {
-            sealing,
+            dek,
             phase: Phase::Opening,
             failed: None,
             now: 0,
@@ -308,8 +309,8 @@ impl Writer {
     }
 
     /// Seals later segments under another Dek.
-    pub fn set_sealing(&mut self, sealing: Sealing) {
-        self.sealing = sealing;
+    pub fn set_dek(&mut self, dek: Arc<Dek>) {
+        self.dek = dek;
         self.anchor_key = None;
         self.anchor_forced = true;
     }
