@@ -1,0 +1,4 @@
+//! Proofs of the log.
+
+mod basic;
+mod rig;
