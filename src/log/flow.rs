@@ -301,6 +301,7 @@ impl Writer {
                     file: blank.file,
                     seq: blank.seq,
                     id,
+                    first: self.next_frame,
                     end: None,
                     synced: self.next_frame,
                     syncing: false,
@@ -397,7 +398,7 @@ impl Writer {
         let mut durable = self.durable_frames;
         while let Some(s) = self.loose.front() {
             durable = durable.max(s.synced);
-            if s.synced > self.durable_frames {
+            if s.synced > s.first.max(self.durable_frames) {
                 self.anchor_forced |= self.anchor_seq.1 != s.id;
                 self.anchor_seq = (s.seq, s.id);
             }

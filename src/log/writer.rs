@@ -65,6 +65,8 @@ pub(super) struct Loose {
     pub(super) file: FileNo,
     pub(super) seq: u64,
     pub(super) id: SegmentId,
+    /// The number of its first frame.
+    pub(super) first: u64,
     /// The number after its last frame, once it is sealed.
     pub(super) end: Option<u64>,
     /// All its frames below this number are durable.

@@ -1,4 +1,5 @@
 //! Proofs of the log.
 
 mod basic;
+mod crash;
 mod rig;

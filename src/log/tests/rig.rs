@@ -129,6 +129,13 @@ impl Rig {
         }
     }
 
+    /// The LSN up to which every unit's writes are done, synced or not.
+    pub fn written_lsn(&self) -> u64 {
+        let w = &self.writer;
+        let done = (w.written - w.durable_frames) as usize;
+        w.flights.iter().take(done).fold(w.durable_lsn, |lsn, f| lsn.max(f.complete))
+    }
+
     /// Lets time pass, and everything happen that is due in it.
     pub fn pass(&mut self, micros: u64) {
         let end = self.now + micros;
