@@ -1,8 +1,8 @@
 //! One core's memory: the slots it owns, the keys in them, their values, expiry and effects.
 //!
 //! Promise: pure logic. No clock (time comes in as `now`), no I/O, no thread, no chance (random
-//! numbers come in). Every change is appended to the shard's effects in the same call that makes it,
-//! so a command cannot change memory and forget the log.
+//! numbers come in). Every change is appended to the shard's effects in the same call that makes
+//! it, so a command cannot change memory and forget the log.
 //!
 //! Reading order: `value` (what goes in and out), `shard` (the verbs of commands), `db` and `table`
 //! (where entries are), `entry` (one key in one allocation), `browse` (scan, random), `expiry`,

@@ -278,7 +278,8 @@ fn objects_are_kept_moved_and_replayed_like_strings() {
     assert_eq!(shard.get(&l, START), Some(Value::Str(b"after")));
 }
 
-/// A slot of two hundred thousand keys: all are found, listed once, chosen evenly, and it shrinks again.
+/// A slot of two hundred thousand keys: all are found, listed once, chosen evenly, and it shrinks
+/// again.
 #[test]
 fn a_slot_may_hold_any_number_of_keys() {
     let mut world = solo();
@@ -387,4 +388,14 @@ fn a_random_key_is_a_living_one() {
     let key = world.ks.shard(0).random_key(0, START + 2, || 12345);
     assert_eq!(key, Some(bulk_key(false, 500)));
     assert_eq!(world.ks.shard(0).random_key(1, START + 2, || 12345), None);
+}
+
+#[test]
+#[should_panic(expected = "a string of more than")]
+fn an_offset_beyond_all_memory_is_refused() {
+    let mut world = solo();
+    let k = world.ks.key(0, b"k");
+    let shard = world.ks.shard(0);
+    shard.set(&k, b"v", Expire::None, START);
+    shard.set_range(&k, usize::MAX, b"xx", START);
 }
