@@ -27,7 +27,7 @@ const MAX_DEPTH: u8 = (PLACE_BITS - TAG_BITS) as u8;
 /// Two tables join when they have no more cells' worth of entries than this together.
 const JOIN: usize = MAX_CELLS / 3;
 
-/// The entries of one slot.
+/// The entries of one slot. Half a cache line, as `Table` is.
 #[derive(Debug)]
 pub(super) enum Slot {
     /// All in one table of depth 0.
@@ -36,8 +36,7 @@ pub(super) enum Slot {
     Split(Box<Split>),
 }
 
-// A header never lies across two cache lines, for it is half of one and its array begins at one.
-const _: () = assert!(size_of::<Slot>() == 32);
+const _: () = assert!(size_of::<Slot>() == size_of::<Table>());
 
 /// The tables of a large slot.
 #[derive(Debug)]

@@ -50,8 +50,8 @@ const DISTANT: u32 = NEVER - PATIENCE - 1;
 #[inline]
 pub(super) fn due(at: Ms) -> u32 {
     u32::try_from((at >> 10) + 1)
-        .unwrap_or(NEVER - 1)
-        .min(NEVER - 1)
+        .unwrap_or(DISTANT)
+        .min(DISTANT)
 }
 
 /// What is due at `now`: everything up to this. Times beyond the year 2109 are never due; whoever
@@ -61,8 +61,10 @@ pub(super) fn due_by(now: Ms) -> u32 {
     u32::try_from(now >> 10).unwrap_or(DISTANT).min(DISTANT - 1)
 }
 
-/// Some of a slot's entries: those whose hash begins with the `depth` bits `prefix`.
+/// Some of a slot's entries: those whose hash begins with the `depth` bits `prefix`. Half a cache
+/// line, and never across two.
 #[derive(Debug)]
+#[repr(align(32))]
 pub(super) struct Table {
     cells: Box<[Option<Entry>]>,
     len: u32,
@@ -71,6 +73,8 @@ pub(super) struct Table {
     /// `prefix << 8 | depth`
     place: u32,
 }
+
+const _: () = assert!(size_of::<Table>() == 32);
 
 impl Table {
     /// An empty table; it has no cells yet.

@@ -375,6 +375,21 @@ fn few_expiring_keys_go_within_two_seconds_and_of_many_a_sixteenth_may_stay() {
 }
 
 #[test]
+fn the_far_future_can_be_an_expiry_and_a_clock() {
+    let mut world = solo();
+    for n in 0..100 {
+        let at = if n < 50 { u64::MAX - n } else { START + n };
+        world.set(0, &bulk_key(true, n as u32), b"v", Expire::At(at));
+    }
+    let shard = world.ks.shard(0);
+    while shard.expire_cycle(START + 10_000, 10).more {}
+    assert_eq!(shard.len(0), 50);
+    while shard.expire_cycle(u64::MAX, 10).more {} // ends, whatever the clock says
+    let k = shard.key(0, b"{tag}:40");
+    assert!(shard.get(&k, u64::MAX).is_none(), "who asks sees it expire");
+}
+
+#[test]
 fn a_random_key_is_a_living_one() {
     let mut world = solo();
     for n in 0..1000 {
