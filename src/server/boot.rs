@@ -321,7 +321,9 @@ impl Seat {
                     Ok(worker) => {
                         // Nobody listens any more only when the boot has failed elsewhere.
                         let _ = ready.send(Ok(()));
-                        let _ = ended.send(worker.run().await);
+                        // A task of its own: the executor's first future cannot yield, it would
+                        // be polled again only when something else happens.
+                        let _ = ended.send(glommio::spawn_local(worker.run()).await);
                     }
                     Err(e) => {
                         let _ = ready.send(Err(format!("core {core}: {e}")));

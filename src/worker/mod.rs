@@ -23,7 +23,7 @@ mod tick;
 mod tx;
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -261,7 +261,8 @@ impl Worker {
             Err(e) => return Err(format!("core {}: {e}", self.core)),
         };
         let bell_fd = self.mesh.inbox().bell();
-        let bell: Rc<dyn Fn()> = Rc::new(move || ring_bell(bell_fd));
+        let rope = self.mesh.inbox().rope();
+        let bell: Rc<dyn Fn()> = Rc::new(move || mesh::pull(rope));
         self.ring.watch(bell_fd, Token::new(Kind::Wake, 0, 0));
         for (index, listener) in self.listeners.iter().enumerate() {
             self.ring.accept(listener.fd.as_raw_fd(), index as u32);
@@ -424,12 +425,6 @@ impl Worker {
         }
         at
     }
-}
-
-fn ring_bell(fd: RawFd) {
-    let one = 1u64.to_ne_bytes();
-    // SAFETY: eight bytes from a local array; a full counter already rings.
-    unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
 }
 
 /// The way to sleep in the executor until the side ring has something.
