@@ -12,6 +12,11 @@ use crate::seal::{Backend, FileKey, TAG_LEN};
 /// How much is read at once, in bytes.
 const CHUNK: usize = 2 * MAX_FRAME_LEN;
 
+/// As much of it as a file of `len` bytes needs.
+fn chunk_for(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(CHUNK).clamp(BLOCK, CHUNK)
+}
+
 /// A segment file whose header is authentic.
 pub(super) struct Known {
     pub(super) header: SegmentHeader,
@@ -81,8 +86,20 @@ pub(super) struct SegmentReader<F> {
 
 impl<F: DiskFile> SegmentReader<F> {
     /// Reads from `offset`; `buf` is a buffer of an earlier reader, or empty.
-    pub(super) fn new(file: F, name: &str, offset: u64, buf: Vec<u8>) -> SegmentReader<F> {
-        SegmentReader { file, name: name.to_string(), buf, from: 0, to: 0, offset, at_end: false }
+    pub(super) fn open<D: Disk<File = F>>(
+        disk: &D,
+        name: &str,
+        offset: u64,
+        mut buf: Vec<u8>,
+    ) -> Result<SegmentReader<F>, LogError> {
+        let io = |e| LogError::io(name, e);
+        let file = disk.open(name).map_err(io)?;
+        let chunk = chunk_for(file.len().map_err(io)?);
+        if buf.len() < chunk {
+            buf.resize(chunk, 0);
+        }
+        let name = name.to_string();
+        Ok(SegmentReader { file, name, buf, from: 0, to: 0, offset, at_end: false })
     }
 
     /// The buffer, for the next reader.
@@ -104,13 +121,10 @@ impl<F: DiskFile> SegmentReader<F> {
         if self.to - self.from >= n {
             return Ok(true);
         }
-        if self.buf.is_empty() {
-            self.buf.resize(CHUNK, 0);
-        }
         self.buf.copy_within(self.from..self.to, 0);
         self.to -= self.from;
         self.from = 0;
-        while self.to < n && !self.at_end {
+        while self.to < n.min(self.buf.len()) && !self.at_end {
             let at = self.offset + self.to as u64;
             let got = self
                 .file
@@ -166,7 +180,7 @@ pub(super) fn find_frame<D: Disk>(
 ) -> Result<Option<u64>, LogError> {
     let io = |e| LogError::io(name, e);
     let file = disk.open(name).map_err(io)?;
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = vec![0; chunk_for(file.len().map_err(io)?)];
     let mut frame = Vec::new();
     let mut base = from.next_multiple_of(BLOCK as u64);
     loop {

@@ -274,9 +274,8 @@ impl<'a, D: Disk> Replay<'a, D> {
         if h.prev != self.prev || h.first_frame != self.number || h.first_lsn != self.next_lsn() {
             return Err(LogError::Chain { file: segment.name.clone() });
         }
-        let file = self.disk.open(&segment.name).map_err(|e| LogError::io(&segment.name, e))?;
         let buf = std::mem::take(&mut self.buf);
-        self.reader = Some(SegmentReader::new(file, &segment.name, HEADER_LEN as u64, buf));
+        self.reader = Some(SegmentReader::open(self.disk, &segment.name, HEADER_LEN as u64, buf)?);
         Ok(None)
     }
 

@@ -212,9 +212,8 @@ fn open_of<D: Disk>(
     let segment = logs.get(&(run, 0)).and_then(|l| l.get(&0));
     let (Some(segment), 0) = (segment, begin) else { return Ok(None) };
     let Some(known) = &segment.known else { return Err(no_header(segment.name.clone())) };
-    let file = disk.open(&segment.name).map_err(|e| LogError::io(&segment.name, e))?;
     let offset = HEADER_LEN as u64;
-    let mut reader = SegmentReader::new(file, &segment.name, offset, Vec::new());
+    let mut reader = SegmentReader::open(disk, &segment.name, offset, Vec::new())?;
     let file = segment.name.clone();
     match reader.next(&known.key, known.header.first_frame, 0)? {
         Ok(frame) => match Opening::decode(reader.bytes(frame.payload)) {

@@ -94,13 +94,9 @@ impl World {
         let shards = 1 + self.chance.below(4) as usize;
         let (recovered, memories) = match recovered(&self.disk, &self.deks, shards) {
             Ok(r) => r,
-            Err(e) => {
-                for entry in crate::disk::Disk::list(&self.disk).unwrap() { println!("{entry:?}"); }
-                panic!("refused after an honest crash: {e}")
-            }
+            Err(e) => panic!("refused after an honest crash: {e}"),
         };
         let now = found(&memories);
-        if std::env::var("SEED").is_ok() { println!("{recovered:#?}"); }
         let cut = |t: &LogTail| matches!(t.tail, Tail::Cut { .. });
         self.cuts += recovered.tails.iter().filter(|t| cut(t)).count() as u64;
         self.parts_taken += recovered.counters.parts_taken;
