@@ -102,7 +102,12 @@ impl Recovered {
             run: self.next_run,
             prev_run: self.run,
             ends: self.ends.clone(),
-            spares: self.garbage.iter().filter(|g| mine(g.0)).map(|g| g.1.clone()).collect(),
+            spares: self
+                .garbage
+                .iter()
+                .filter(|g| mine(g.0))
+                .map(|g| g.1.clone())
+                .collect(),
             anchor_generation: self.generations.get(&core).copied().unwrap_or(0),
             begin_run: self.begin_run,
         }
@@ -188,8 +193,15 @@ pub fn recover<D: Disk, S: Sink>(
         if i + 1 == last {
             for r in reads {
                 let (core, tail, unfinished) = (r.end.core, r.tail, r.unfinished);
-                recovered.garbage.extend(r.leftover.into_iter().map(|name| (core, name)));
-                recovered.tails.push(LogTail { run: number, core, tail, unfinished });
+                recovered
+                    .garbage
+                    .extend(r.leftover.into_iter().map(|name| (core, name)));
+                recovered.tails.push(LogTail {
+                    run: number,
+                    core,
+                    tail,
+                    unfinished,
+                });
             }
         }
     }
@@ -215,7 +227,11 @@ fn replay_run<D: Disk, S: Sink>(
 ) -> Result<Vec<Finished>, LogError> {
     let shared = Shared {
         progress: run.logs.iter().map(|_| AtomicU64::new(0)).collect(),
-        ends: run.logs.iter().map(|l| l.end.map_or(0, |e| e.end_lsn)).collect(),
+        ends: run
+            .logs
+            .iter()
+            .map(|l| l.end.map_or(0, |e| e.end_lsn))
+            .collect(),
         stop: AtomicBool::new(false),
         error: Mutex::new(None),
     };
@@ -244,15 +260,23 @@ fn read_direct<D: Disk, S: Sink>(
     sinks: &mut [S],
     shared: &Shared,
 ) -> Vec<Read> {
+    if let ([sink], 1) = (&mut *sinks, logs.len()) {
+        let read = |log| read_log(disk, log, shared, |effects, _, _| sink.apply(effects));
+        return logs.into_iter().filter_map(read).collect();
+    }
     thread::scope(|scope| {
         let threads: Vec<_> = logs
             .into_iter()
             .zip(sinks)
             .map(|(log, sink)| {
-                scope.spawn(move || read_log(disk, log, shared, |effects, _, _| sink.apply(effects)))
+                scope
+                    .spawn(move || read_log(disk, log, shared, |effects, _, _| sink.apply(effects)))
             })
             .collect();
-        threads.into_iter().filter_map(|t| join(t, shared)).collect()
+        threads
+            .into_iter()
+            .filter_map(|t| join(t, shared))
+            .collect()
     })
 }
 
@@ -286,7 +310,10 @@ fn read_routed<D: Disk, S: Sink>(
             })
             .collect();
         drop(doors);
-        threads.into_iter().filter_map(|t| join(t, shared)).collect()
+        threads
+            .into_iter()
+            .filter_map(|t| join(t, shared))
+            .collect()
     })
 }
 
@@ -304,7 +331,11 @@ fn apply_batches<S: Sink>(sink: &mut S, batches: Receiver<Batch>, shared: &Share
     for batch in batches {
         if let Err(reason) = sink.apply(&batch.effects) {
             let (file, offset) = batch.place;
-            return shared.fail(LogError::Effects { file, offset, reason });
+            return shared.fail(LogError::Effects {
+                file,
+                offset,
+                reason,
+            });
         }
         let _ = batch.home.send(batch.effects); // its reader may be done: then nobody needs it
     }
@@ -318,12 +349,19 @@ fn read_into<D: Disk>(
     shared: &Shared,
 ) -> Option<Read> {
     let (home, returned) = channel::<Vec<u8>>();
-    let mut out: Vec<Vec<u8>> = doors.iter().map(|_| Vec::with_capacity(BATCH + BATCH / 4)).collect();
+    let mut out: Vec<Vec<u8>> = doors
+        .iter()
+        .map(|_| Vec::with_capacity(BATCH + BATCH / 4))
+        .collect();
     let send = |shard: usize, out: &mut Vec<u8>, place: (String, u64)| {
         let fresh = || Vec::with_capacity(BATCH + BATCH / 4);
         let mut empty = returned.try_recv().unwrap_or_else(|_| fresh());
         empty.clear();
-        let batch = Batch { effects: std::mem::replace(out, empty), place, home: home.clone() };
+        let batch = Batch {
+            effects: std::mem::replace(out, empty),
+            place,
+            home: home.clone(),
+        };
         let _ = doors[shard].send(batch); // a shard that has hung up has said why
     };
     let mut last = (String::new(), 0);
@@ -352,7 +390,12 @@ fn read_log<D: Disk>(
 ) -> Option<Read> {
     let core = log.core();
     let mut replay = Replay::new(disk, log);
-    let mut kept = Keeper { core, kept: Vec::new(), bytes: 0, look_at: KEEP };
+    let mut kept = Keeper {
+        core,
+        kept: Vec::new(),
+        bytes: 0,
+        look_at: KEEP,
+    };
     let (mut units, mut records) = (0, 0);
     let result = loop {
         if shared.stop.load(Ordering::Relaxed) {
@@ -378,7 +421,11 @@ fn read_log<D: Disk>(
         }
         if let Err(reason) = applied {
             let file = file.to_string();
-            break Err(LogError::Effects { file, offset, reason });
+            break Err(LogError::Effects {
+                file,
+                offset,
+                reason,
+            });
         }
     };
     if let Err(e) = result {
@@ -387,7 +434,13 @@ fn read_log<D: Disk>(
     }
     let counters = replay.counters();
     let finished = replay.finish();
-    Some(Read { finished: finished?, kept: kept.kept, units, records, counters })
+    Some(Read {
+        finished: finished?,
+        kept: kept.kept,
+        units,
+        records,
+        counters,
+    })
 }
 
 /// Keeps the parts of transactions that their own logs may have lost.
@@ -410,18 +463,30 @@ impl Keeper {
                 continue;
             }
             let Some(end) = shared.ends.get(at) else {
-                return Err(format!("transaction {id} names core {}, which the run has not", p.core));
+                return Err(format!(
+                    "transaction {id} names core {}, which the run has not",
+                    p.core
+                ));
             };
             let settled = (*end).max(shared.progress[at].load(Ordering::Relaxed));
             if p.lsn >= settled {
                 self.bytes += p.effects.len() + size_of::<Kept>();
-                self.kept.push(Kept { core: p.core, lsn: p.lsn, effects: p.effects.to_vec() });
+                self.kept.push(Kept {
+                    core: p.core,
+                    lsn: p.lsn,
+                    effects: p.effects.to_vec(),
+                });
             }
         }
         if self.bytes >= self.look_at {
-            let open = |k: &Kept| k.lsn >= shared.progress[usize::from(k.core)].load(Ordering::Relaxed);
+            let open =
+                |k: &Kept| k.lsn >= shared.progress[usize::from(k.core)].load(Ordering::Relaxed);
             self.kept.retain(open);
-            self.bytes = self.kept.iter().map(|k| k.effects.len() + size_of::<Kept>()).sum();
+            self.bytes = self
+                .kept
+                .iter()
+                .map(|k| k.effects.len() + size_of::<Kept>())
+                .sum();
             self.look_at = KEEP.max(2 * self.bytes);
         }
         mine.map(|p| p.effects)
@@ -438,7 +503,10 @@ fn hand_out_parts<S: Sink>(
 ) -> Result<u64, LogError> {
     let mut lost: BTreeMap<(u16, u64), &[u8]> = BTreeMap::new();
     for kept in reads.iter().flat_map(|r| &r.kept) {
-        let end = reads.iter().find(|r| r.finished.end.core == kept.core).map(|r| r.finished.end.end_lsn);
+        let end = reads
+            .iter()
+            .find(|r| r.finished.end.core == kept.core)
+            .map(|r| r.finished.end.end_lsn);
         if end.is_some_and(|end| kept.lsn >= end) {
             lost.insert((kept.core, kept.lsn), &kept.effects);
         }
@@ -449,7 +517,10 @@ fn hand_out_parts<S: Sink>(
             sinks[usize::from(core)].apply(effects)
         } else {
             router.route(effects, &mut out).and_then(|()| {
-                let parts = out.iter_mut().zip(sinks.iter_mut()).filter(|(b, _)| !b.is_empty());
+                let parts = out
+                    .iter_mut()
+                    .zip(sinks.iter_mut())
+                    .filter(|(b, _)| !b.is_empty());
                 parts.into_iter().try_for_each(|(buf, sink)| {
                     let applied = sink.apply(buf);
                     buf.clear();

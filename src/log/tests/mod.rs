@@ -3,4 +3,5 @@
 mod basic;
 mod crash;
 mod damage;
+mod policy;
 mod rig;
