@@ -45,7 +45,10 @@ impl RealDisk {
     /// Whether writes go past the page cache: if not, the reason, for the log. Nothing else
     /// changes: the same writes are made through the page cache, and synced all the same.
     pub fn direct(&self) -> Result<(), &str> {
-        self.direct.as_ref().map(|()| ()).map_err(String::as_str)
+        match &self.direct {
+            Ok(()) => Ok(()),
+            Err(why) => Err(why),
+        }
     }
 
     /// The directory.

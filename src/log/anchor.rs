@@ -120,6 +120,15 @@ impl AnchorKey {
         Ok(AnchorKey { key, bound, salt })
     }
 
+    /// With a salt that is not random: for test vectors.
+    #[cfg(test)]
+    pub(super) fn fixed(dek: &Dek, core: u16, node: &[u8; 16], salt: [u8; 32]) -> AnchorKey {
+        let bound = bound(dek.algorithm, core, &dek.id.0, node);
+        let (backend, alg) = (Backend::AwsLc, dek.algorithm);
+        let key = FileKey::derive(&dek.secret, alg, backend, ANCHOR_LABEL, &salt, &bound);
+        AnchorKey { key, bound, salt }
+    }
+
     /// The slot's block, and the offset it belongs to.
     pub(super) fn seal(
         &mut self,

@@ -5,3 +5,4 @@ mod crash;
 mod damage;
 mod policy;
 mod rig;
+mod vectors;
