@@ -1,7 +1,8 @@
-//! What sealing costs: time per message and GB/s of both backends at the sizes Ferrite uses, and that the hot path
-//! does not allocate.
+//! What sealing costs: time per message and GB/s of both backends at the sizes Ferrite uses, and
+//! that the hot path does not allocate.
 //!
-//! Run alone on an idle machine: `cargo bench --bench seal`. Prints a Markdown table; decides nothing.
+//! Run alone on an idle machine: `cargo bench --bench seal`. Prints a Markdown table; decides
+//! nothing.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;

@@ -60,8 +60,8 @@ pub enum KeyringError {
         /// The length it got.
         len: usize,
     },
-    /// A Dek for this algorithm was asked of a keyring that does not deal in it: an encrypted one was asked
-    /// for `off`, or the other way round.
+    /// A Dek for this algorithm was asked of a keyring that does not deal in it: an encrypted one
+    /// was asked for `off`, or the other way round.
     Algorithm(Algorithm),
     /// A tenant's name is longer than 255 bytes; holds its length.
     TenantName(usize),

@@ -1,7 +1,7 @@
 //! The keyring file as bytes: pure, strict, specified in `FORMAT.md` section 2.
 //!
-//! Reading goes in two steps, because the secret that opens the body is itself wrapped: [`Header::read`] gives
-//! what the provider needs, [`Header::open`] opens and decodes the body.
+//! Reading goes in two steps, because the secret that opens the body is itself wrapped:
+//! [`Header::read`] gives what the provider needs, [`Header::open`] opens and decodes the body.
 
 use std::fmt;
 
@@ -28,8 +28,8 @@ pub enum Damage {
     Length(u64, u64),
     /// Its checksum does not match: it was damaged, not forged.
     Checksum,
-    /// It does not authenticate although its checksum matches: it was altered on purpose, or put together from
-    /// several.
+    /// It does not authenticate although its checksum matches: it was altered on purpose, or put
+    /// together from several.
     Forged,
     /// It authenticates but makes no sense to this build: says what.
     Senseless(&'static str),
@@ -95,6 +95,18 @@ pub(super) fn seal(
     for record in records {
         encode(&mut body, record);
     }
+    seal_body(generation, node, kek, kek_since_ms, wrapped, secret, body)
+}
+
+fn seal_body(
+    generation: u64,
+    node: &[u8; 16],
+    kek: &KekInfo,
+    kek_since_ms: u64,
+    wrapped: &[u8],
+    secret: &Secret32,
+    mut body: Vec<u8>,
+) -> Result<Vec<u8>, NoRandomness> {
     let mut out = Vec::with_capacity(512 + body.len());
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_be_bytes());
@@ -211,26 +223,30 @@ impl<'a> Header<'a> {
         let mut body = self.body.to_vec();
         key.open(0, self.aad, &mut body, &self.tag)
             .map_err(|_| Damage::Forged)?;
-        let mut at = Cursor(&body);
-        let count = at.u32().ok_or(Damage::Senseless("no count of Deks"))?;
-        let mut records: Vec<Record> = Vec::new();
-        for _ in 0..count {
-            let record = decode(&mut at)?;
-            if records.iter().any(|r| r.info.id == record.info.id) {
-                return Err(Damage::Senseless("two Deks of one name"));
-            }
-            if record.info.state == DekState::Active
-                && records.iter().any(|r| same_seat(&r.info, &record.info))
-            {
-                return Err(Damage::Senseless("two active Deks for one use"));
-            }
-            records.push(record);
-        }
-        if !at.0.is_empty() {
-            return Err(Damage::Senseless("more bytes than Deks"));
-        }
-        Ok(records)
+        decode_all(&body)
     }
+}
+
+fn decode_all(body: &[u8]) -> Result<Vec<Record>, Damage> {
+    let mut at = Cursor(body);
+    let count = at.u32().ok_or(Damage::Senseless("no count of Deks"))?;
+    let mut records: Vec<Record> = Vec::new();
+    for _ in 0..count {
+        let record = decode(&mut at)?;
+        if records.iter().any(|r| r.info.id == record.info.id) {
+            return Err(Damage::Senseless("two Deks of one name"));
+        }
+        if record.info.state == DekState::Active
+            && records.iter().any(|r| same_seat(&r.info, &record.info))
+        {
+            return Err(Damage::Senseless("two active Deks for one use"));
+        }
+        records.push(record);
+    }
+    if !at.0.is_empty() {
+        return Err(Damage::Senseless("more bytes than Deks"));
+    }
+    Ok(records)
 }
 
 /// Whether both are active for the same purpose, core and tenant.
@@ -302,7 +318,8 @@ fn decode(at: &mut Cursor<'_>) -> Result<Record, Damage> {
     Ok(record)
 }
 
-/// What a Dek's wrapping is bound to: it cannot be put into another place of this keyring, or into another keyring.
+/// What a Dek's wrapping is bound to: it cannot be put into another place of this keyring, or into
+/// another keyring.
 pub(super) fn dek_aad(node: &[u8; 16], info: &DekInfo) -> Vec<u8> {
     let mut aad = b"ferrite dek\0".to_vec();
     aad.extend_from_slice(node);
@@ -324,8 +341,8 @@ pub(super) fn keyring_aad(node: &[u8; 16]) -> Vec<u8> {
 
 /// A block of at most 65535 bytes after its length.
 ///
-/// # Panics
-/// If it is longer. Names are checked where they come in, and no provider wraps 32 bytes into 64 KiB.
+/// # Panics If it is longer. Names are checked where they come in, and no provider wraps 32 bytes
+/// into 64 KiB.
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     let Ok(len) = u16::try_from(bytes.len()) else {
         panic!(
@@ -372,3 +389,6 @@ impl<'a> Cursor<'a> {
         self.take(usize::from(len))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,13 @@
 //! The keyring: every Dek of one data directory, in memory and in one sealed file.
 //!
-//! The file's body is sealed under the keyring's own secret, which the Kek wraps; inside, each Dek's secret is
-//! wrapped by the Kek once more. So replacing the file takes no call to the provider, and a Dek can be destroyed, or
-//! wrapped under another Kek, by itself.
+//! The file's body is sealed under the keyring's own secret, which the Kek wraps; inside, each
+//! Dek's secret is wrapped by the Kek once more. So replacing the file takes no call to the
+//! provider, and a Dek can be destroyed, or wrapped under another Kek, by itself.
 //!
-//! Order of events for a new Dek: random secret, wrapped, file written, file synced, renamed, directory synced, and only
-//! then does [`Keyring::active`] return it. A replacement whose outcome on disk is in doubt latches the keyring: Deks in
-//! use go on, new ones are refused until a restart has read what the disk really holds.
+//! Order of events for a new Dek: random secret, wrapped, file written, file synced, renamed,
+//! directory synced, and only then does [`Keyring::active`] return it. A replacement whose outcome
+//! on disk is in doubt latches the keyring: Deks in use go on, new ones are refused until a restart
+//! has read what the disk really holds.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use crate::seal::{Algorithm, Secret32, random};
 
 /// The keyring's file name inside the data directory.
 pub const FILE_NAME: &str = "keyring";
-/// Where log segments are, inside the data directory, and how deep directories are searched for them.
+/// Where log segments are, inside the data directory, and how deep directories are searched for
+/// them.
 const LOG_DIR: &str = "log";
 const LOG_DEPTH: usize = 3;
 
@@ -54,8 +56,8 @@ struct Entry {
 }
 
 impl Keyring {
-    /// Opens the keyring in `dir`, or makes one (generation 1, no Deks, durable) if there is none and there
-    /// are no log segments that would need it.
+    /// Opens the keyring in `dir`, or makes one (generation 1, no Deks, durable) if there is none
+    /// and there are no log segments that would need it.
     pub fn open(
         dir: &Path,
         provider: Arc<dyn Provider>,
@@ -74,9 +76,9 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// The keyring of a server whose encryption is deliberately off. It has no file and knows no secrets; its Deks are
-    /// [`Dek::unencrypted`]. A keyring from [`Keyring::open`] never hands those out, so a log
-    /// that was swapped for an unencrypted one is not believed.
+    /// The keyring of a server whose encryption is deliberately off. It has no file and knows no
+    /// secrets; its Deks are [`Dek::unencrypted`]. A keyring from [`Keyring::open`] never hands
+    /// those out, so a log that was swapped for an unencrypted one is not believed.
     pub fn unencrypted() -> Keyring {
         Keyring {
             home: None,
@@ -211,8 +213,9 @@ impl Keyring {
         })
     }
 
-    /// The Dek that new files of `purpose` on `core` are sealed under. Makes one if there is none, or if the active one
-    /// is for another algorithm (which then retires); a new one is durable when this returns.
+    /// The Dek that new files of `purpose` on `core` are sealed under. Makes one if there is none,
+    /// or if the active one is for another algorithm (which then retires); a new one is durable
+    /// when this returns.
     pub fn active(
         &mut self,
         purpose: Purpose,
@@ -342,8 +345,8 @@ impl Keyring {
         }
     }
 
-    /// Since when the keyring's secret has been wrapped under its Kek, in milliseconds since 1970; 0 where
-    /// encryption is off.
+    /// Since when the keyring's secret has been wrapped under its Kek, in milliseconds since 1970;
+    /// 0 where encryption is off.
     pub fn kek_since_ms(&self) -> u64 {
         self.home.as_ref().map_or(0, |home| home.kek_since_ms)
     }
@@ -353,18 +356,20 @@ impl Keyring {
         self.home.is_some()
     }
 
-    /// How often the file was replaced, its making included. Never falls; a file that names a generation above this
-    /// one shows that an old keyring was put back.
+    /// How often the file was replaced, its making included. Never falls; a file that names a
+    /// generation above this one shows that an old keyring was put back.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// This data directory's own name: 16 random bytes kept in the keyring; zeros where encryption is off.
+    /// This data directory's own name: 16 random bytes kept in the keyring; zeros where encryption
+    /// is off.
     pub fn node(&self) -> [u8; 16] {
         self.node
     }
 
-    /// Adds to what was sealed under a Dek, in memory. The file has it after the next change or [`Keyring::save_usage`].
+    /// Adds to what was sealed under a Dek, in memory. The file has it after the next change or
+    /// [`Keyring::save_usage`].
     pub fn note_usage(&mut self, id: &DekId, bytes: u64, messages: u64) {
         if let Some(entry) = self.entries.iter_mut().find(|e| e.record.info.id == *id) {
             let info = &mut entry.record.info;
@@ -374,7 +379,8 @@ impl Keyring {
         }
     }
 
-    /// Writes noted usage to the file, if there is any; for a clean shutdown and now and then in between.
+    /// Writes noted usage to the file, if there is any; for a clean shutdown and now and then in
+    /// between.
     pub fn save_usage(&mut self) -> Result<(), KeyringError> {
         if self.dirty { self.write() } else { Ok(()) }
     }

@@ -1,13 +1,15 @@
-//! Keys that wrap keys: Deks seal data, a Kek held by a provider wraps Deks, the keyring keeps them.
+//! Keys that wrap keys: Deks seal data, a Kek held by a provider wraps Deks, the keyring keeps
+//! them.
 //!
 //! Promises:
 //! - A Dek is durable in the keyring file before anyone can seal with it.
-//! - A keyring that is damaged, altered, cut short or sealed under another Kek is refused by name, never used
-//!   in part and never replaced by a fresh one while sealed files exist.
-//! - Secrets are [`Secret32`]; neither errors nor `Debug` nor the identifiers shown to users carry any of them.
+//! - A keyring that is damaged, altered, cut short or sealed under another Kek is refused by name,
+//!   never used in part and never replaced by a fresh one while sealed files exist.
+//! - Secrets are [`Secret32`]; neither errors nor `Debug` nor the identifiers shown to users carry
+//!   any of them.
 //!
-//! A *Kek* never leaves its provider: providers wrap and unwrap ([`Provider`]), nothing else.
-//! The keyring file is specified byte by byte in `FORMAT.md`. This module imports `seal` only.
+//! A *Kek* never leaves its provider: providers wrap and unwrap ([`Provider`]), nothing else. The
+//! keyring file is specified byte by byte in `FORMAT.md`. This module imports `seal` only.
 
 mod error;
 mod format;
@@ -87,8 +89,8 @@ impl fmt::Display for Purpose {
 pub struct DekId(pub [u8; 16]);
 
 impl DekId {
-    /// The name that stands in for a Dek where encryption is deliberately off: 13 zero bytes, purpose, core
-    /// (big-endian). A random name looks like this with probability 2^-104.
+    /// The name that stands in for a Dek where encryption is deliberately off: 13 zero bytes,
+    /// purpose, core (big-endian). A random name looks like this with probability 2^-104.
     pub fn unencrypted(purpose: Purpose, core: u16) -> DekId {
         let mut id = [0; 16];
         id[13] = purpose.byte();
@@ -156,7 +158,8 @@ impl DekState {
     }
 }
 
-/// All that is known of a Dek except its secret: for `INFO encryption`, `ENCRYPTION STATUS` and the audit.
+/// All that is known of a Dek except its secret: for `INFO encryption`, `ENCRYPTION STATUS` and the
+/// audit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DekInfo {
     /// Its name.
@@ -220,8 +223,8 @@ impl Dek {
         FileKey::create(&self.secret, self.algorithm, backend, label, bound)
     }
 
-    /// The key of an existing file under this Dek; see [`FileKey::reopen`]. The algorithm is the Dek's own: what a
-    /// file's header claims cannot weaken it.
+    /// The key of an existing file under this Dek; see [`FileKey::reopen`]. The algorithm is the
+    /// Dek's own: what a file's header claims cannot weaken it.
     pub fn file_key_for_reading(
         &self,
         backend: Backend,
@@ -302,6 +305,27 @@ mod tests {
         }
         assert_eq!(DekId([0; 16]).as_unencrypted(), None);
         assert_eq!(DekId([1; 16]).as_unencrypted(), None);
+    }
+
+    /// Proves that what one file key of a Dek seals, the other opens, and that reading keys do not
+    /// write.
+    #[test]
+    fn a_dek_gives_keys_to_write_and_to_read() {
+        for algorithm in Algorithm::ALL {
+            let mut dek = Dek::unencrypted(Purpose::Aof, 3);
+            dek.algorithm = algorithm;
+            dek.secret = Secret32::take(&mut [0xc5; 32]);
+            let (mut writer, salt) = dek
+                .file_key_for_writing(Backend::AwsLc, "log", b"header")
+                .expect("randomness");
+            let mut text = *b"text";
+            let (counter, tag) = writer.seal(b"", &mut text).expect("far from a limit");
+            let mut reader = dek.file_key_for_reading(Backend::AwsLc, "log", &salt, b"header");
+            assert_eq!(reader.commitment(), writer.commitment());
+            assert_eq!(reader.open(counter, b"", &mut text, &tag), Ok(()));
+            assert_eq!(&text, b"text");
+            assert!(reader.seal(b"", &mut text).is_err());
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The keyring's file: read whole, replaced whole.
 //!
-//! A replacement is written beside the file, synced, renamed over it, and the directory synced. A crash at any point
-//! leaves the old file or the new one, never a mixture; a leftover temporary is never read.
+//! A replacement is written beside the file, synced, renamed over it, and the directory synced. A
+//! crash at any point leaves the old file or the new one, never a mixture; a leftover temporary is
+//! never read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

@@ -13,7 +13,8 @@ pub struct CpuFlags {
     pub vaes: bool,
     /// AVX-512 Foundation, usable under this system.
     pub avx512: bool,
-    /// Carry-less multiplication, for GHASH: PCLMULQDQ on x86, PMULL (part of the AES extension) on Arm.
+    /// Carry-less multiplication, for GHASH: PCLMULQDQ on x86, PMULL (part of the AES extension) on
+    /// Arm.
     pub pclmul: bool,
     /// Carry-less multiplication on whole vectors.
     pub vpclmul: bool,
@@ -31,7 +32,8 @@ mod cpu {
     pub fn detect() -> super::CpuFlags {
         super::CpuFlags {
             aes_ni: aes::get(),
-            // `cpufeatures` grants these two only with 512-bit registers; the 256-bit forms stand on their own.
+            // `cpufeatures` grants these two only with 512-bit registers; the 256-bit forms stand
+            // on their own.
             vaes: std::is_x86_feature_detected!("vaes"),
             vpclmul: std::is_x86_feature_detected!("vpclmulqdq"),
             avx512: avx512::get(),
@@ -81,7 +83,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// The three sizes taken together: proportional to messages a second over a mix in which each size gets the same time.
+    /// The three sizes taken together: proportional to messages a second over a mix in which each
+    /// size gets the same time.
     fn score(&self) -> f64 {
         (self.gbps_256 * self.gbps_4k * self.gbps_64k).cbrt()
     }
@@ -110,8 +113,8 @@ impl Choice {
         }
     }
 
-    /// Whether the algorithm runs on the CPU's instructions for it: AES and carry-less multiplication for AES-256-GCM,
-    /// wide vectors for ChaCha20-Poly1305.
+    /// Whether the algorithm runs on the CPU's instructions for it: AES and carry-less
+    /// multiplication for AES-256-GCM, wide vectors for ChaCha20-Poly1305.
     pub fn hardware_acceleration(&self) -> bool {
         match self.algorithm {
             Algorithm::Off => false,
@@ -128,8 +131,8 @@ const SLICE: Duration = Duration::from_micros(500);
 /// Time between two looks at the clock, roughly, at 2 GB/s.
 const BYTES_A_LOOK: usize = 65536;
 
-/// Measures both backends on the calling thread. Takes about 3 ms; where a core is so slow that one look at the
-/// clock takes longer than its slice, six times that look.
+/// Measures both backends on the calling thread. Takes about 3 ms; where a core is so slow that one
+/// look at the clock takes longer than its slice, six times that look.
 pub fn measure(algorithm: Algorithm) -> [Measured; 2] {
     let mut buf = vec![0u8; SIZES[2]];
     Backend::ALL.map(|backend| {
@@ -144,7 +147,8 @@ pub fn measure(algorithm: Algorithm) -> [Measured; 2] {
     })
 }
 
-/// The best rate of several short runs: an interrupt or a neighbour slows one run, not the best of them.
+/// The best rate of several short runs: an interrupt or a neighbour slows one run, not the best of
+/// them.
 fn speed(cipher: &Cipher, buf: &mut [u8]) -> f64 {
     let messages = (BYTES_A_LOOK / buf.len()).max(1);
     let mut nonce = [0u8; NONCE_LEN];
@@ -166,7 +170,8 @@ fn speed(cipher: &Cipher, buf: &mut [u8]) -> f64 {
     (messages * buf.len()) as f64 / best
 }
 
-/// Measures and chooses, for the core the calling thread is pinned to. Called once per core at start-up.
+/// Measures and chooses, for the core the calling thread is pinned to. Called once per core at
+/// start-up.
 pub fn choose(algorithm: Algorithm) -> Choice {
     let measured = measure(algorithm);
     let backend = if measured[1].score() > measured[0].score() {
@@ -186,7 +191,8 @@ pub fn choose(algorithm: Algorithm) -> Choice {
 mod tests {
     use super::*;
 
-    /// Proves that the choice is one of the backends measured and the better of them, and that figures are figures.
+    /// Proves that the choice is one of the backends measured and the better of them, and that
+    /// figures are figures.
     #[test]
     fn the_faster_backend_is_chosen() {
         for algorithm in Algorithm::ALL {

@@ -1,9 +1,10 @@
 //! The pages secrets live on: apart from the heap, locked against swap where the system permits it,
 //! left out of core dumps, fenced by unreadable pages on both sides.
 //!
-//! A page holds slots of 32 bytes and is never given back; a slot is wiped before it is reused. Locking
-//! costs one page of `RLIMIT_MEMLOCK` per 128 secrets (4 KiB pages). When locking is refused the secret is
-//! kept all the same and [`protection`] says so: losing the data would be worse than swapping a page.
+//! A page holds slots of 32 bytes and is never given back; a slot is wiped before it is reused.
+//! Locking costs one page of `RLIMIT_MEMLOCK` per 128 secrets (4 KiB pages). When locking is
+//! refused the secret is kept all the same and [`protection`] says so: losing the data would be
+//! worse than swapping a page.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::{self, NonNull};
@@ -37,8 +38,8 @@ struct Arena {
     protection: Protection,
 }
 
-// SAFETY: the pointers name slots of pages that live as long as the process; each slot is in `free`, or
-// owned by exactly one holder, never both.
+// SAFETY: the pointers name slots of pages that live as long as the process; each slot is in
+// `free`, or owned by exactly one holder, never both.
 unsafe impl Send for Arena {}
 
 static ARENA: Mutex<Arena> = Mutex::new(Arena {
@@ -90,7 +91,8 @@ impl Arena {
             n if n > 0 => n as usize,
             _ => 4096,
         };
-        // SAFETY: a fresh anonymous mapping at an address of the kernel's choosing touches nothing of ours.
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choosing touches nothing
+        // of ours.
         let base = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -124,8 +126,8 @@ impl Arena {
         self.free.reserve(slots);
         // Highest first, so that slots are handed out in ascending order.
         for i in (0..slots).rev() {
-            // SAFETY: `i` is below the number of slots in the page; the page is readable, writable, zeroed
-            // by the kernel, and aligned for bytes.
+            // SAFETY: `i` is below the number of slots in the page; the page is readable, writable,
+            // zeroed by the kernel, and aligned for bytes.
             let slot = unsafe { middle.add(i * size_of::<Slot>()) }.cast::<Slot>();
             if let Some(slot) = NonNull::new(slot) {
                 self.free.push(slot);

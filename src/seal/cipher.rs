@@ -1,8 +1,8 @@
 //! One keyed AEAD, over either backend, in place with a detached tag.
 //!
-//! The trusted base is this file's two dozen lines of calls: everything that seals in Ferrite ends here.
-//! `Algorithm::Off` passes through the same door, as a CRC-32C over nonce, associated data and text, so that
-//! the code above has one path.
+//! The trusted base is this file's two dozen lines of calls: everything that seals in Ferrite ends
+//! here. `Algorithm::Off` passes through the same door, as a CRC-32C over nonce, associated data
+//! and text, so that the code above has one path.
 
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -10,11 +10,11 @@ use chacha20poly1305::ChaCha20Poly1305;
 
 use super::{Algorithm, Backend, NONCE_LEN, Secret32, TAG_LEN, Unauthentic};
 
-/// One keyed AEAD. Building one costs more than sealing a short message, so it is built once per secret
-/// and kept. Its round keys are wiped when it is dropped.
+/// One keyed AEAD. Building one costs more than sealing a short message, so it is built once per
+/// secret and kept. Its round keys are wiped when it is dropped.
 ///
-/// It seals under whatever nonce it is given: use [`super::FileKey`], which never gives one twice, unless the key is
-/// derived for a single message.
+/// It seals under whatever nonce it is given: use [`super::FileKey`], which never gives one twice,
+/// unless the key is derived for a single message.
 pub struct Cipher(Kind);
 
 enum Kind {
@@ -76,14 +76,15 @@ impl Cipher {
         match sealed {
             Some(tag) => tag,
             None => {
-                // Going on could write plaintext. This is a bug in the caller, not bad input: stop here.
+                // Going on could write plaintext. This is a bug in the caller, not bad input: stop
+                // here.
                 panic!("sealing a message of {} bytes failed", buf.len());
             }
         }
     }
 
-    /// Turns `buf` from ciphertext into plaintext if it, `aad`, `nonce` and `tag` are what was sealed;
-    /// otherwise wipes `buf`, so that nothing unauthenticated can be read by accident.
+    /// Turns `buf` from ciphertext into plaintext if it, `aad`, `nonce` and `tag` are what was
+    /// sealed; otherwise wipes `buf`, so that nothing unauthenticated can be read by accident.
     pub fn open(
         &self,
         nonce: &[u8; NONCE_LEN],
@@ -149,8 +150,8 @@ mod tests {
     const GCM_KEY: &str = "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308";
     const ZERO_KEY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-    /// AES-256-GCM: test cases 13 to 16 of McGrew and Viega's submission of GCM to NIST. ChaCha20-Poly1305: RFC 8439
-    /// section 2.8.2 and appendix A.5.
+    /// AES-256-GCM: test cases 13 to 16 of McGrew and Viega's submission of GCM to NIST.
+    /// ChaCha20-Poly1305: RFC 8439 section 2.8.2 and appendix A.5.
     const VECTORS: [Vector; 6] = [
         Vector {
             algorithm: Algorithm::Aes256Gcm,
@@ -253,7 +254,8 @@ mod tests {
         }
     }
 
-    /// Proves that the backends agree at every length around the block and vector sizes, and at a frame's.
+    /// Proves that the backends agree at every length around the block and vector sizes, and at a
+    /// frame's.
     #[test]
     fn backends_give_the_same_bytes() {
         let lengths = (0..600).chain([4095, 4096, 4097, 65536]);
@@ -277,7 +279,8 @@ mod tests {
         }
     }
 
-    /// Proves that each single flipped bit, of text, tag, associated data and nonce, is refused and leaves no plaintext.
+    /// Proves that each single flipped bit, of text, tag, associated data and nonce, is refused and
+    /// leaves no plaintext.
     #[test]
     fn every_flipped_bit_is_refused() {
         for algorithm in Algorithm::ALL {

@@ -1,17 +1,18 @@
 //! A file's own key: derived from a Dek and the file's random salt, with a counter for its nonces.
 //!
-//! Each file (a log segment, a checkpoint, the keyring) gets a key of its own, so nonces may start at
-//! zero in every one of them, and a crash, a restart or a restored copy of the disk cannot bring a nonce back:
-//! the next file has another salt. Within a file the counter only advances.
+//! Each file (a log segment, a checkpoint, the keyring) gets a key of its own, so nonces may start
+//! at zero in every one of them, and a crash, a restart or a restored copy of the disk cannot bring
+//! a nonce back: the next file has another salt. Within a file the counter only advances.
 //!
-//! The derivation also gives a *commitment*, 32 bytes that stand in the file's header. Neither AES-GCM nor
-//! ChaCha20-Poly1305 binds a ciphertext to one key; the commitment does, and it tells "another Dek" from "damaged block"
-//! before the first block is opened.
+//! The derivation also gives a *commitment*, 32 bytes that stand in the file's header. Neither
+//! AES-GCM nor ChaCha20-Poly1305 binds a ciphertext to one key; the commitment does, and it tells
+//! "another Dek" from "damaged block" before the first block is opened.
 //!
-//! Nonces follow the deterministic construction of NIST SP 800-38D section 8.2.1: base XOR counter. The limits:
-//! for sigma blocks of 16 bytes under one key an attacker's advantage over perfect secrecy is at most about
-//! sigma^2 / 2^129. [`SOFT_BYTES`] keeps it at 2^-61, [`HARD_BYTES`] at 2^-57 (RFC 8446 section 5.5 aims at 2^-57
-//! for TLS); [`HARD_MESSAGES`] is the 2^32 of SP 800-38D section 8.3.
+//! Nonces follow the deterministic construction of NIST SP 800-38D section 8.2.1: base XOR counter.
+//! The limits: for sigma blocks of 16 bytes under one key an attacker's advantage over perfect
+//! secrecy is at most about sigma^2 / 2^129. [`SOFT_BYTES`] keeps it at 2^-61, [`HARD_BYTES`] at
+//! 2^-57 (RFC 8446 section 5.5 aims at 2^-57 for TLS); [`HARD_MESSAGES`] is the 2^32 of SP 800-38D
+//! section 8.3.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -45,7 +46,8 @@ pub enum Exhausted {
     Bytes,
     /// The message is longer than [`MAX_MESSAGE`]; split it.
     TooLong,
-    /// The key was derived again from a file's salt, to read it. Sealing with it would repeat that file's nonces.
+    /// The key was derived again from a file's salt, to read it. Sealing with it would repeat that
+    /// file's nonces.
     ReadOnly,
 }
 
@@ -89,10 +91,11 @@ pub struct FileKey {
 }
 
 impl FileKey {
-    /// The key of a *new* file, and the fresh random salt to put in its header. This is how writers get theirs.
+    /// The key of a *new* file, and the fresh random salt to put in its header. This is how writers
+    /// get theirs.
     ///
-    /// `label` names the kind of file (at most 255 bytes), `bound` its header's fields: a header that was altered
-    /// gives another key, so it is noticed.
+    /// `label` names the kind of file (at most 255 bytes), `bound` its header's fields: a header
+    /// that was altered gives another key, so it is noticed.
     pub fn create(
         dek: &Secret32,
         algorithm: Algorithm,
@@ -106,7 +109,8 @@ impl FileKey {
         Ok((key, salt))
     }
 
-    /// The key of a file that exists, to read it: [`FileKey::seal`] refuses with [`Exhausted::ReadOnly`].
+    /// The key of a file that exists, to read it: [`FileKey::seal`] refuses with
+    /// [`Exhausted::ReadOnly`].
     pub fn reopen(
         dek: &Secret32,
         algorithm: Algorithm,
@@ -120,14 +124,15 @@ impl FileKey {
         key
     }
 
-    /// The bare derivation, as `FORMAT.md` gives it. Whoever seals with the result vouches that `salt` was never
-    /// used with this Dek, label and bound fields before; [`FileKey::create`] and [`FileKey::reopen`] see to that by themselves.
+    /// The bare derivation, as `FORMAT.md` gives it. Whoever seals with the result vouches that
+    /// `salt` was never used with this Dek, label and bound fields before; [`FileKey::create`] and
+    /// [`FileKey::reopen`] see to that by themselves.
     ///
-    /// With [`Algorithm::Off`] the Dek is taken as 32 zero bytes: base nonce and commitment then catch accidents
-    /// (a stale block of a recycled file, a header from elsewhere), and protect nothing.
+    /// With [`Algorithm::Off`] the Dek is taken as 32 zero bytes: base nonce and commitment then
+    /// catch accidents (a stale block of a recycled file, a header from elsewhere), and protect
+    /// nothing.
     ///
-    /// # Panics
-    /// If `label` is longer than 255 bytes or `bound` longer than 4 GiB.
+    /// # Panics If `label` is longer than 255 bytes or `bound` longer than 4 GiB.
     pub fn derive(
         dek: &Secret32,
         algorithm: Algorithm,
@@ -190,8 +195,8 @@ impl FileKey {
         &self.commitment
     }
 
-    /// Encrypts `buf` in place under the next counter and returns that counter and the tag. On refusal `buf` is
-    /// untouched and still plaintext.
+    /// Encrypts `buf` in place under the next counter and returns that counter and the tag. On
+    /// refusal `buf` is untouched and still plaintext.
     pub fn seal(&mut self, aad: &[u8], buf: &mut [u8]) -> Result<(u64, [u8; TAG_LEN]), Exhausted> {
         if !self.writable {
             return Err(Exhausted::ReadOnly);
@@ -218,7 +223,8 @@ impl FileKey {
         Ok((counter, tag))
     }
 
-    /// The counter the next [`FileKey::seal`] will use: what a header that is itself associated data has to name.
+    /// The counter the next [`FileKey::seal`] will use: what a header that is itself associated
+    /// data has to name.
     pub fn seal_next_counter(&self) -> u64 {
         self.next
     }

@@ -5,16 +5,16 @@ use std::io;
 /// What [`harden`] achieved.
 #[derive(Debug)]
 pub struct Hardening {
-    /// Core dumps are switched off, and other processes of the same user cannot attach or read our memory
-    /// (`PR_SET_DUMPABLE`). Holds the reason if the kernel refused.
+    /// Core dumps are switched off, and other processes of the same user cannot attach or read our
+    /// memory (`PR_SET_DUMPABLE`). Holds the reason if the kernel refused.
     pub undumpable: io::Result<()>,
     /// The core file size limit is zero (`RLIMIT_CORE`). Holds the reason if the kernel refused.
     pub no_core_files: io::Result<()>,
 }
 
-/// Switches off core dumps and attaching for this process and what it starts. To be called once, first thing
-/// at boot, before any secret is read: round keys and the data itself lie on the ordinary heap, which only
-/// this keeps out of a core file.
+/// Switches off core dumps and attaching for this process and what it starts. To be called once,
+/// first thing at boot, before any secret is read: round keys and the data itself lie on the
+/// ordinary heap, which only this keeps out of a core file.
 pub fn harden() -> Hardening {
     // SAFETY: PR_SET_DUMPABLE takes one integer and touches no memory of ours.
     let dumpable = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
@@ -43,7 +43,8 @@ fn result(code: libc::c_int) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Proves that afterwards the kernel says that this process leaves no core and lets nobody attach.
+    /// Proves that afterwards the kernel says that this process leaves no core and lets nobody
+    /// attach.
     #[test]
     fn the_kernel_confirms_it() {
         let done = harden();

@@ -5,12 +5,14 @@
 //! - A [`FileKey`] cannot use a nonce twice: its counter only advances, a soft limit asks for a new
 //!   file ([`FileKey::wants_roll`]), a hard limit refuses ([`Exhausted`]).
 //! - Both [`Backend`]s give the same bytes, so a file sealed on one machine opens on any other.
-//! - Secrets live in [`Secret32`]: wiped on drop, locked in memory where the system permits it, left out
-//!   of core dumps, never printed.
+//! - Secrets live in [`Secret32`]: wiped on drop, locked in memory where the system permits it,
+//!   left out of core dumps, never printed. The round keys that the backends work out from them lie
+//!   on the ordinary heap: wiped on drop, kept out of core files by [`harden`], but not locked, so
+//!   a host that must never write them to swap has to run without swap or with an encrypted one.
 //! - No call on the hot path ([`FileKey::seal`], [`FileKey::open`]) allocates.
 //!
-//! Derivation, nonces and tags are specified byte by byte in `FORMAT.md`, with test vectors.
-//! This module imports nothing else of the crate.
+//! Derivation, nonces and tags are specified byte by byte in `FORMAT.md`, with test vectors. This
+//! module imports nothing else of the crate.
 
 pub mod accel;
 mod arena;
@@ -46,8 +48,8 @@ pub const COMMITMENT_LEN: usize = 32;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Algorithm {
-    /// No encryption: a CRC-32C finds accidents, not attackers. Only ever chosen by a deliberate word in the
-    /// configuration.
+    /// No encryption: a CRC-32C finds accidents, not attackers. Only ever chosen by a deliberate
+    /// word in the configuration.
     Off = 0,
     /// AES-256 in Galois/Counter Mode (NIST SP 800-38D).
     Aes256Gcm = 1,
@@ -127,8 +129,8 @@ impl fmt::Display for Backend {
     }
 }
 
-/// The bytes are not what was sealed: altered, moved, or sealed under another secret. Which of these
-/// cannot be told, so the error does not try; the caller adds file and offset.
+/// The bytes are not what was sealed: altered, moved, or sealed under another secret. Which of
+/// these cannot be told, so the error does not try; the caller adds file and offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unauthentic;
 
@@ -193,6 +195,14 @@ impl AddAssign for Counters {
         self.open_failures += more.open_failures;
     }
 }
+
+/// Keys and ciphers can be handed to the core that uses them.
+const _: fn() = || {
+    fn can_move<T: Send>() {}
+    can_move::<Cipher>();
+    can_move::<FileKey>();
+    can_move::<Secret32>();
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
 //! Thirty-two secret bytes: a Kek, a Dek, or a key derived from one.
 //!
-//! They sit in the arena (see `arena.rs`), are wiped on drop, and come out only through the one loudly
-//! named method [`Secret32::expose`]. There is no `Clone`; a second copy has to be asked for by name.
+//! They sit in the arena (see `arena.rs`), are wiped on drop, and come out only through the one
+//! loudly named method [`Secret32::expose`]. There is no `Clone`; a second copy has to be asked for
+//! by name.
 
 use std::fmt;
 use std::ptr::NonNull;
@@ -15,7 +16,8 @@ pub struct Secret32 {
     slot: NonNull<arena::Slot>,
 }
 
-// SAFETY: a Secret32 is the only owner of its slot, and the slot is plain bytes that live as long as the process.
+// SAFETY: a Secret32 is the only owner of its slot, and the slot is plain bytes that live as long
+// as the process.
 unsafe impl Send for Secret32 {}
 // SAFETY: through a shared reference the bytes can only be read.
 unsafe impl Sync for Secret32 {}
@@ -36,7 +38,8 @@ impl Secret32 {
         secret
     }
 
-    /// Copies a secret from a slice, which its owner has to wipe. `None` unless it is 32 bytes long.
+    /// Copies a secret from a slice, which its owner has to wipe. `None` unless it is 32 bytes
+    /// long.
     pub fn copy_from(bytes: &[u8]) -> Option<Secret32> {
         if bytes.len() != size_of::<arena::Slot>() {
             return None;
@@ -46,7 +49,8 @@ impl Secret32 {
         Some(secret)
     }
 
-    /// Thirty-two zero bytes: no secret at all. This is the "Dek" of data that is deliberately not encrypted.
+    /// Thirty-two zero bytes: no secret at all. This is the "Dek" of data that is deliberately not
+    /// encrypted.
     pub fn zero() -> Secret32 {
         Secret32 {
             slot: arena::take(),

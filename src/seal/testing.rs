@@ -1,4 +1,5 @@
-//! For tests only, of this module and of those above: hex, and a witness that no nonce is used twice.
+//! For tests only, of this module and of those above: hex, and a witness that no nonce is used
+//! twice.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -26,8 +27,8 @@ pub fn unhex_array<const N: usize>(text: &str) -> [u8; N] {
         .expect("as many digits as the type has room for")
 }
 
-/// The `name = hex` lines of a format page's block of vectors, in groups as blank lines divide them. A line that
-/// begins with a space goes on with the value before it.
+/// The `name = hex` lines of a format page's block of vectors, in groups as blank lines divide
+/// them. A line that begins with a space goes on with the value before it.
 pub fn vectors(page: &str) -> Vec<HashMap<&str, Vec<u8>>> {
     let (_, block) = page
         .split_once("```vectors\n")
@@ -58,8 +59,9 @@ thread_local! {
     static USED: RefCell<Option<Used>> = const { RefCell::new(None) };
 }
 
-/// While it lives, every seal on this thread is noted by key (named by its commitment) and nonce, and a repetition
-/// panics. It sees across files, restarts and copies, as long as they happen on one thread.
+/// While it lives, every seal on this thread is noted by key (named by its commitment) and nonce,
+/// and a repetition panics. It sees across files, restarts and copies, as long as they happen on
+/// one thread.
 pub struct NonceMonitor(());
 
 impl NonceMonitor {

@@ -31,7 +31,8 @@ fn forge(file: &mut [u8]) {
     file[end..].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// Proves that a Dek is on disk by the time it is handed out, and is the same after any number of restarts.
+/// Proves that a Dek is on disk by the time it is handed out, and is the same after any number of
+/// restarts.
 #[test]
 fn a_dek_is_durable_before_it_is_used() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -71,7 +72,8 @@ fn a_dek_is_durable_before_it_is_used() {
     }
 }
 
-/// Proves that Deks differ by purpose, core and tenant, and that a change of algorithm retires the one before.
+/// Proves that Deks differ by purpose, core and tenant, and that a change of algorithm retires the
+/// one before.
 #[test]
 fn one_active_dek_for_each_use() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -127,8 +129,8 @@ fn usage_is_added_up_and_kept() {
     assert_eq!((info.bytes, info.messages), (111, 3));
 }
 
-/// Proves that no flipped bit, anywhere in the file, gets past: as decay (the checksum tells) and as a forgery whose
-/// checksum was made right again.
+/// Proves that no flipped bit, anywhere in the file, gets past: as decay (the checksum tells) and
+/// as a forgery whose checksum was made right again.
 #[test]
 fn every_flipped_bit_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -206,7 +208,8 @@ fn every_wrong_length_is_refused() {
     }
 }
 
-/// Proves that parts of two generations cannot be put together: neither an old body under the new header nor the reverse.
+/// Proves that parts of two generations cannot be put together: neither an old body under the new
+/// header nor the reverse.
 #[test]
 fn generations_cannot_be_mixed() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -271,8 +274,8 @@ fn another_kek_is_named() {
     );
 }
 
-/// Proves that a lost keyring is never quietly replaced while there are segments, however deep, and is made anew when
-/// there are none.
+/// Proves that a lost keyring is never quietly replaced while there are segments, however deep, and
+/// is made anew when there are none.
 #[test]
 fn a_lost_keyring_is_not_replaced() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -295,7 +298,8 @@ fn a_lost_keyring_is_not_replaced() {
     open(dir.path()).expect("now it may begin anew");
 }
 
-/// Proves that what a crash leaves of a replacement, at any step before the rename, does no harm and is cleared away.
+/// Proves that what a crash leaves of a replacement, at any step before the rename, does no harm
+/// and is cleared away.
 #[test]
 fn an_unfinished_replacement_does_no_harm() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -317,7 +321,8 @@ fn an_unfinished_replacement_does_no_harm() {
     assert!(fresh.list().is_empty());
 }
 
-/// Proves that a Dek that could not be written is not handed out, is not in the list, and can be had once writing works.
+/// Proves that a Dek that could not be written is not handed out, is not in the list, and can be
+/// had once writing works.
 #[test]
 fn a_failed_write_gives_no_dek() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -325,7 +330,8 @@ fn a_failed_write_gives_no_dek() {
     let first = keyring
         .active(Purpose::Aof, 0, AES, 1)
         .expect("it can be written");
-    // A directory in the temporary's place, with something in it, can be neither removed nor opened for writing.
+    // A directory in the temporary's place, with something in it, can be neither removed nor opened
+    // for writing.
     let blocker = dir.path().join("keyring.tmp");
     fs::create_dir(&blocker).expect("it can be made");
     let before = keyring.list();
@@ -352,7 +358,8 @@ fn a_failed_write_gives_no_dek() {
     );
 }
 
-/// Proves that a replacement that failed at the rename latches: Deks in use go on, new ones are refused by name.
+/// Proves that a replacement that failed at the rename latches: Deks in use go on, new ones are
+/// refused by name.
 #[test]
 fn a_replacement_in_doubt_latches() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -408,7 +415,8 @@ fn encryption_is_never_downgraded() {
     ));
 }
 
-/// Proves that Deks wrapped under one keyring's name cannot be carried into another keyring, though the Kek is the same.
+/// Proves that Deks wrapped under one keyring's name cannot be carried into another keyring, though
+/// the Kek is the same.
 #[test]
 fn a_wrapped_dek_belongs_to_its_place() {
     let provider = kek(1);
@@ -475,8 +483,8 @@ fn the_file_is_private() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// Proves that the code reads what `FORMAT.md` says, by the keyring that stands there (it was made by an
-/// implementation of its own, from the text).
+/// Proves that the code reads what `FORMAT.md` says, by the keyring that stands there (it was made
+/// by an implementation of its own, from the text).
 #[test]
 fn the_formats_vector() {
     let vector = &vectors(include_str!("../FORMAT.md"))[0];

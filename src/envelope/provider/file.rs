@@ -1,10 +1,11 @@
 //! The `file` provider: a Kek of 32 bytes in a file that only its owner can reach.
 //!
-//! The file holds the bytes raw, or as 64 hex digits, or as base64 (either alphabet, padded or not); text may
-//! end in a newline. It is read once, at boot.
+//! The file holds the bytes raw, or as 64 hex digits, or as base64 (either alphabet, padded or
+//! not); text may end in a newline. It is read once, at boot.
 //!
-//! Each wrap derives a key of its own from the Kek and a fresh salt (`label` = `kek-wrap`), so there is no
-//! count of wraps to keep and no nonce to repeat. The bytes: salt, commitment, ciphertext, tag.
+//! Each wrap derives a key of its own from the Kek and a fresh salt (`label` = `kek-wrap`), so
+//! there is no count of wraps to keep and no nonce to repeat. The bytes: salt, commitment,
+//! ciphertext, tag.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -23,7 +24,8 @@ use crate::seal::{Algorithm, Backend, COMMITMENT_LEN, FileKey, SALT_LEN, Secret3
 
 const LABEL: &str = "kek-wrap";
 const HEAD: usize = SALT_LEN + COMMITMENT_LEN;
-/// The longest file that can hold a Kek: 64 hex digits and a line end. One byte more is read to see that it is longer.
+/// The longest file that can hold a Kek: 64 hex digits and a line end. One byte more is read to see
+/// that it is longer.
 const LONGEST: usize = 66;
 
 /// A Kek read from a file.
@@ -89,8 +91,8 @@ impl fmt::Display for KeyFileError {
 impl std::error::Error for KeyFileError {}
 
 impl FileProvider {
-    /// Reads the Kek at `path`. Symbolic links are followed; the checks are made on the open file, so it cannot
-    /// be exchanged in between.
+    /// Reads the Kek at `path`. Symbolic links are followed; the checks are made on the open file,
+    /// so it cannot be exchanged in between.
     pub fn open(path: impl AsRef<Path>) -> Result<FileProvider, KeyFileError> {
         let path = path.as_ref();
         let unreadable = |e: io::Error| match e.kind() {
@@ -341,7 +343,8 @@ mod tests {
         }
     }
 
-    /// Proves that any permission for group or others is refused with the mode and the remedy, and none is too few.
+    /// Proves that any permission for group or others is refused with the mode and the remedy, and
+    /// none is too few.
     #[test]
     fn a_reachable_file_is_refused() {
         for mode in [0o600, 0o400, 0o700, 0o500] {
@@ -374,8 +377,8 @@ mod tests {
         );
     }
 
-    /// Proves that directories, pipes (without hanging) and devices are refused, and that links are followed to be
-    /// judged by what they name.
+    /// Proves that directories, pipes (without hanging) and devices are refused, and that links are
+    /// followed to be judged by what they name.
     #[test]
     fn only_regular_files_will_do() {
         let dir = tempfile::tempdir().expect("a temporary directory");

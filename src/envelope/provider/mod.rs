@@ -1,7 +1,7 @@
 //! The one joint to whatever holds Keks: wrap, unwrap, describe.
 //!
-//! A provider never hands out a Kek. It may be slow (a network away), so it is called at boot and when Deks
-//! are made, never in the data path, and never under a lock that the data path takes.
+//! A provider never hands out a Kek. It may be slow (a network away), so it is called at boot and
+//! when Deks are made, never in the data path, and never under a lock that the data path takes.
 
 pub mod file;
 #[cfg(test)]

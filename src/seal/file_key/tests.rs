@@ -13,8 +13,8 @@ fn derive(dek: &Secret32, algorithm: Algorithm) -> FileKey {
     FileKey::derive(dek, algorithm, Backend::AwsLc, "test", &[3; 32], b"header")
 }
 
-/// Proves that a reader gets back what a writer sealed, in any order, under every algorithm, whichever
-/// backend each of them uses.
+/// Proves that a reader gets back what a writer sealed, in any order, under every algorithm,
+/// whichever backend each of them uses.
 #[test]
 fn what_was_sealed_opens() {
     for algorithm in Algorithm::ALL {
@@ -52,7 +52,8 @@ fn what_was_sealed_opens() {
     }
 }
 
-/// Proves that a message opens only as itself: at its own place, with its own associated data, under its own key.
+/// Proves that a message opens only as itself: at its own place, with its own associated data,
+/// under its own key.
 #[test]
 fn a_message_opens_nowhere_else() {
     for algorithm in Algorithm::ALL {
@@ -112,7 +113,8 @@ fn a_message_opens_nowhere_else() {
     }
 }
 
-/// Proves that the commitment alone tells another Dek, salt, label, header or algorithm, before anything is opened.
+/// Proves that the commitment alone tells another Dek, salt, label, header or algorithm, before
+/// anything is opened.
 #[test]
 fn the_commitment_names_the_key() {
     let make = |dek_byte, algorithm, label, salt, bound| {
@@ -145,8 +147,9 @@ fn the_commitment_names_the_key() {
     assert_eq!(commitments[0], make(1, aes, "log", 1, b"header"));
 }
 
-/// Proves that no nonce comes back: not within a file, not in the files of later runs, not after the salt of an
-/// existing file was read back (as from a restored copy of the disk). The last part proves that the monitor would see it.
+/// Proves that no nonce comes back: not within a file, not in the files of later runs, not after
+/// the salt of an existing file was read back (as from a restored copy of the disk). The last part
+/// proves that the monitor would see it.
 #[test]
 fn no_nonce_is_used_twice() {
     let monitor = NonceMonitor::start();
@@ -173,7 +176,8 @@ fn no_nonce_is_used_twice() {
     assert!(repeated.is_err(), "the monitor has to notice");
 }
 
-/// Proves where the soft limits ask for a new file and the hard ones refuse, leaving the text untouched.
+/// Proves where the soft limits ask for a new file and the hard ones refuse, leaving the text
+/// untouched.
 #[test]
 fn limits_ask_first_and_refuse_later() {
     let mut key = derive(&dek(1), Algorithm::Aes256Gcm);
@@ -213,7 +217,8 @@ fn nonce_is_base_xor_counter() {
     );
 }
 
-/// Proves that `off` depends on salt and header (so stale blocks of a recycled file are noticed) and on no secret.
+/// Proves that `off` depends on salt and header (so stale blocks of a recycled file are noticed)
+/// and on no secret.
 #[test]
 fn off_binds_the_file_but_no_secret() {
     let one = derive(&dek(1), Algorithm::Off);
@@ -240,8 +245,8 @@ fn debug_shows_no_key() {
     assert_eq!(shown, "FileKey { next: 0, writable: true, .. }");
 }
 
-/// Proves that the code computes what `FORMAT.md` says, by the vectors that stand there (they were computed by an
-/// implementation of their own, from the text).
+/// Proves that the code computes what `FORMAT.md` says, by the vectors that stand there (they were
+/// computed by an implementation of their own, from the text).
 #[test]
 fn the_formats_vectors() {
     let vectors = vectors(include_str!("../FORMAT.md"));
