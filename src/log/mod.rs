@@ -21,18 +21,22 @@
 //!   needed, and if one cannot be, writes are refused while there is still room for those accepted.
 //! - The log does not look at effects, and never applies them.
 //!
-//! The bytes are specified in `FORMAT.md`. Read on in this order: `config` (the words), `writer` and
-//! `flow` (its motion), `compose` (frames), `format`, `unit`, `anchor` (bytes), then `scan`,
-//! `reader`, `replay`, `recover`. Deliberately absent: checkpoints, and re-sealing of old segments;
+//! The bytes are specified in `FORMAT.md`. Read on in this order: `config` (the words), `writer` (its
+//! state), `flow`, `frames`, `durable` (its motion), `compose` (frames being filled), `format`, `unit`,
+//! `anchor` (bytes), then `scan`, `reader`, `replay` (one log), `recover`, `feed`, `parts` (all of them). Deliberately absent: checkpoints, and re-sealing of old segments;
 //! [`Writer::release`] is where they will join.
 
 mod anchor;
 mod compose;
 mod config;
 mod deks;
+mod durable;
 mod error;
+mod feed;
 mod flow;
 pub mod format;
+mod frames;
+mod parts;
 mod reader;
 mod recover;
 mod replay;

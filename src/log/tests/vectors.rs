@@ -54,29 +54,71 @@ fn segment(algorithm: Algorithm) -> (Vec<u8>, Vec<(&'static str, Vec<u8>)>) {
     };
     let salt = counting(0x40);
     let bound = header.bound();
-    let mut key =
-        FileKey::derive(&dek.secret, algorithm, Backend::AwsLc, SEGMENT_LABEL, &salt, &bound);
+    let mut key = FileKey::derive(
+        &dek.secret,
+        algorithm,
+        Backend::AwsLc,
+        SEGMENT_LABEL,
+        &salt,
+        &bound,
+    );
     let mut file = vec![0; HEADER_LEN];
     header.encode(&salt, key.commitment(), &mut file);
     let mut facts = vec![("commitment", key.commitment().to_vec())];
     let end = LogEnd {
         core: 0,
         seq: 1,
-        link: Link { id: [0x11; 16], len: 12288, tag: [0x22; 16] },
+        link: Link {
+            id: [0x11; 16],
+            len: 12288,
+            tag: [0x22; 16],
+        },
         frames: 9,
         end_lsn: 5,
     };
-    let opening = Opening { run: 3, prev_run: 2, ends: vec![end] };
+    let opening = Opening {
+        run: 3,
+        prev_run: 2,
+        ends: vec![end],
+    };
     let parts = [
-        Part { core: 0, lsn: 2, records: 1, effects: b"left" },
-        Part { core: 1, lsn: 7, records: 1, effects: b"right" },
+        Part {
+            core: 0,
+            lsn: 2,
+            records: 1,
+            effects: b"left",
+        },
+        Part {
+            core: 1,
+            lsn: 7,
+            records: 1,
+            effects: b"right",
+        },
     ];
-    let tx = Tx { id: 99, parts: &parts };
-    let mut data = UnitHead { kind: UnitKind::Effects, records: 2, len: 5 }.encode().to_vec();
+    let tx = Tx {
+        id: 99,
+        parts: &parts,
+    };
+    let mut data = UnitHead {
+        kind: UnitKind::Effects,
+        records: 2,
+        len: 5,
+    }
+    .encode()
+    .to_vec();
     data.extend_from_slice(b"hello");
-    data.extend_from_slice(&UnitHead { kind: UnitKind::Tx, records: 2, len: tx.len() }.encode());
+    data.extend_from_slice(
+        &UnitHead {
+            kind: UnitKind::Tx,
+            records: 2,
+            len: tx.len(),
+        }
+        .encode(),
+    );
     data.extend_from_slice(&tx.head());
-    parts.iter().for_each(|p| data.extend_from_slice(&p.entry()));
+    parts
+        .iter()
+        .for_each(|p| data.extend_from_slice(&p.entry()));
     parts.iter().for_each(|p| data.extend_from_slice(p.effects));
     let mut seal = 3u64.to_le_bytes().to_vec();
     seal.extend_from_slice(&3u64.to_le_bytes());
@@ -126,11 +168,17 @@ fn anchor(algorithm: Algorithm) -> (Vec<u8>, Vec<(&'static str, Vec<u8>)>) {
 #[test]
 fn the_vectors_of_the_specification_hold() {
     for algorithm in Algorithm::ALL {
-        for (what, (_, facts)) in [("segment", segment(algorithm)), ("anchor", anchor(algorithm))] {
+        for (what, (_, facts)) in [
+            ("segment", segment(algorithm)),
+            ("anchor", anchor(algorithm)),
+        ] {
             for (name, bytes) in facts {
                 let value = hex(&bytes);
                 println!("{algorithm} {what} {name} {value}");
-                assert!(SPEC.contains(&value), "FORMAT.md lacks {algorithm} {what} {name} {value}");
+                assert!(
+                    SPEC.contains(&value),
+                    "FORMAT.md lacks {algorithm} {what} {name} {value}"
+                );
             }
         }
     }
