@@ -7,3 +7,5 @@
 mod common;
 mod crash;
 mod oracle;
+mod resp;
+mod tls;

@@ -289,6 +289,18 @@ impl Wire {
         (0..n).map(|_| self.reply()).collect()
     }
 
+    /// Sends one command and returns the first `n` bytes of the answer as they are.
+    #[track_caller]
+    pub fn raw<A: AsRef<[u8]>>(&mut self, args: &[A], n: usize) -> Vec<u8> {
+        self.ask(args).expect("the server reads");
+        while self.buffer.len() - self.at < n {
+            self.more().expect("an answer");
+        }
+        let bytes = self.buffer[self.at..self.at + n].to_vec();
+        self.at += n;
+        bytes
+    }
+
     /// Whether the server closes within [`PATIENCE`]; what it still says before is returned.
     #[track_caller]
     pub fn until_closed(&mut self) -> Vec<u8> {
