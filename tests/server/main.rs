@@ -6,6 +6,9 @@
 
 mod common;
 mod crash;
+mod limits;
 mod oracle;
 mod resp;
+mod shutdown;
+mod startup;
 mod tls;
