@@ -4,9 +4,14 @@
 //! directories. They need redis-server and redis-tools 7, and a Python with the packages redis and cryptography
 //! (`scripts/test` sees to all of it).
 
+mod canary;
+mod clients;
 mod common;
 mod crash;
+mod differential;
+mod diskfull;
 mod limits;
+mod many;
 mod oracle;
 mod resp;
 mod shutdown;
