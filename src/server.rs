@@ -1,1 +1,141 @@
-//! server.
+//! The server as a process: boot, wait, end.
+//!
+//! Boot goes in the order in which a mistake is cheapest to tell: settings, limits, directory,
+//! keys, certificates, ports; then the log is recovered, and only when every core's log is open
+//! and durable does a client get in.
+
+mod boot;
+mod limits;
+mod load;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::config::{self, Args};
+use crate::worker::shared::Shared;
+use crate::{logging, observe, seal};
+
+/// Runs the server until it is told to stop.
+pub fn main(args: &Args) -> ExitCode {
+    let loaded = match config::load(args) {
+        Ok(loaded) => loaded,
+        Err(e) => {
+            eprintln!("ferrite: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if args.check_config {
+        return check(&loaded);
+    }
+    if let Err(e) = logging::start(&loaded.settings.log) {
+        eprintln!("ferrite: {e}");
+        return ExitCode::FAILURE;
+    }
+    abort_on_panic();
+    match serve(loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tracing::error!("{e}");
+            // The log may go to a file; whoever started the server looks here.
+            eprintln!("Error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A core that panicked may have left its shard half changed: the process ends at once, and what
+/// was acknowledged is in the log.
+fn abort_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        tracing::error!("a defect stops the server: {info}");
+        std::process::abort();
+    }));
+}
+
+fn check(loaded: &config::Loaded) -> ExitCode {
+    match boot::try_files(loaded) {
+        Ok(()) => {
+            print!("{}", config::report(loaded));
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("ferrite: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(loaded: config::Loaded) -> Result<(), String> {
+    let hardening = seal::harden();
+    hardening
+        .undumpable
+        .and(hardening.no_core_files)
+        .map_err(|e| format!("the process cannot be kept out of core dumps: {e}"))?;
+    let (stop_tx, mut stop_rx) = mpsc::unbounded_channel::<()>();
+    let running = boot::boot(&loaded, move || {
+        // The receiver lives as long as the process.
+        let _ = stop_tx.send(());
+    })?;
+    let shared = running.shared.clone();
+    let metrics = observe::metrics::prepare(&loaded.settings, running.identity.as_ref())?;
+    let control = std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(e) => {
+                    tracing::error!("the control thread cannot start: {e}");
+                    std::process::exit(1);
+                }
+            };
+            runtime.block_on(async {
+                let metrics = observe::metrics::serve(metrics, shared.clone());
+                tokio::select! {
+                    () = wait_for_stop(&shared, &mut stop_rx) => {}
+                    () = metrics => {}
+                }
+            });
+        })
+        .map_err(|e| format!("the control thread cannot start: {e}"))?;
+    let result = running.join();
+    drop(control);
+    if result.is_ok() {
+        tracing::info!("stopped: everything is sealed and on the disk");
+    }
+    result
+}
+
+async fn wait_for_stop(shared: &Arc<Shared>, asked: &mut mpsc::UnboundedReceiver<()>) {
+    let (term, int) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    let (Ok(mut term), Ok(mut int)) = (term, int) else {
+        tracing::error!("signals cannot be received");
+        std::process::exit(1);
+    };
+    let mut times = 0;
+    loop {
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = int.recv() => tracing::info!("SIGINT: stopping"),
+            _ = asked.recv() => tracing::info!("SHUTDOWN: stopping"),
+        }
+        times += 1;
+        if times > 1 {
+            tracing::warn!(
+                "asked twice: ending at once; the log's tail is recovered at the next start"
+            );
+            std::process::exit(130);
+        }
+        shared.stop_cores();
+    }
+}

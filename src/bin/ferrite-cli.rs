@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `ferrite-cli`.
+
+fn main() -> std::process::ExitCode {
+    ferrite_server::cli::run()
+}

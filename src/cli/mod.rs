@@ -1,1 +1,82 @@
-//! cli.
+//! `ferrite-cli`: redis-cli's options and output, over TLS unless told otherwise.
+//!
+//! `args` reads the command line, `trust` finds the authority to trust, `session` talks to the server, `words` splits
+//! typed lines, `format` writes replies, `pipe` sends masses of commands. Server commands are passed on as they are;
+//! the few words that are the program's own are in [`run`].
+
+mod args;
+mod format;
+mod pipe;
+mod session;
+mod trust;
+mod words;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use args::Options;
+use clap::Parser;
+
+use crate::devcert::DevFiles;
+
+/// Words of the program itself that this version does not have yet.
+const LATER: [&str; 5] = ["import", "export", "backup", "check", "audit"];
+
+/// The whole program.
+pub fn run() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(e) => {
+            // Help and version come this way too, and are no failure.
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let verb = options.command.first().and_then(|w| w.to_str());
+    let done = match verb {
+        Some(word) if LATER.contains(&word) => {
+            Err(format!("`{word}` is not available in this version"))
+        }
+        Some("cert") => cert(&options.command[1..]),
+        _ => session::run(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `cert DIR [HOST...]`: an authority, a server and a client certificate, and a Kek.
+fn cert(args: &[std::ffi::OsString]) -> Result<ExitCode, String> {
+    let Some((dir, hosts)) = args.split_first() else {
+        return Err("usage: ferrite-cli cert DIRECTORY [HOST...]".into());
+    };
+    let hosts: Option<Vec<String>> = hosts
+        .iter()
+        .map(|h| h.to_str().map(str::to_owned))
+        .collect();
+    let hosts = hosts.ok_or("a host name must be text")?;
+    let files = DevFiles::within(Path::new(<std::ffi::OsString as AsRef<OsStr>>::as_ref(dir)));
+    if files.ca_cert.exists() && !hosts.is_empty() {
+        return Err(format!(
+            "{} is there already: choose another directory, or remove it",
+            files.ca_cert.display()
+        ));
+    }
+    files.make_for(&hosts).map_err(|e| e.to_string())?;
+    for (what, path) in [
+        ("authority", &files.ca_cert),
+        ("server certificate", &files.server_cert),
+        ("server key", &files.server_key),
+        ("client certificate", &files.client_cert),
+        ("client key", &files.client_key),
+        ("Kek", &files.kek),
+    ] {
+        println!("{what}: {}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

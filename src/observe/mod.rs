@@ -1,1 +1,3 @@
-//! observe.
+//! What the company of cores tells the outside.
+
+pub mod metrics;

@@ -1,1 +1,43 @@
-//! shard.
+//! One core's memory: the slots it owns, the keys in them, their values, expiry and effects.
+//!
+//! Promise: pure logic. No clock (time comes in as `now`), no I/O, no thread, no chance (random
+//! numbers come in). Every change is appended to the shard's effects in the same call that makes it,
+//! so a command cannot change memory and forget the log.
+//!
+//! Reading order: `value` (what goes in and out), `shard` (the verbs of commands), `db` and `table`
+//! (where entries are), `entry` (one key in one allocation), `browse` (scan, random), `expiry`,
+//! `watch`, `effect` and `recover`, `keyspace` (the shards at hand on a core).
+
+mod browse;
+mod db;
+mod effect;
+mod entry;
+mod expiry;
+mod grave;
+mod hash;
+mod keyspace;
+mod object;
+mod prefetch;
+mod recover;
+mod shape;
+#[allow(clippy::module_inception)]
+mod shard;
+mod slots;
+mod split;
+mod table;
+mod value;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use browse::scan_slot;
+pub use effect::{Broken, Effect, Effects, Records, records};
+pub use expiry::Cycle;
+pub use hash::Hasher;
+pub use keyspace::Keyspace;
+pub use object::Object;
+pub use recover::Misfit;
+pub use shard::{Shard, Stats};
+pub use split::split;
+pub use value::{Decimal, Dump, Expire, Key, Kind, Meta, Ms, Owned, Value, parse_int};

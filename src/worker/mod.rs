@@ -1,1 +1,483 @@
-//! worker.
+//! One core: its executor, its loop, its clients, its shard, its log.
+//!
+//! A tick of the loop: take completions, take mail from other cores, parse and execute what
+//! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
+//! tick blocks. Reading order: this file, [`tick`], [`arrivals`], [`forward`], [`tx`], [`multi`],
+//! [`session`], [`admin`].
+
+mod admin;
+mod arrivals;
+pub mod client;
+pub mod clock;
+mod forward;
+pub mod gather;
+pub mod logdrive;
+pub mod mesh;
+pub mod message;
+mod multi;
+mod session;
+pub mod shared;
+pub mod slab;
+pub mod stats;
+mod tick;
+mod tx;
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use glommio::io::BufferedFile;
+use io_uring::types::Timespec;
+use rustls::ServerConfig;
+
+use client::Client;
+use clock::Clock;
+use logdrive::{LogDrive, OpenLog};
+use mesh::Mesh;
+use message::{Batch, Message};
+use shared::Shared;
+use slab::Slab;
+use stats::Stats;
+use tick::Job;
+use tx::Tx;
+
+use crate::net::outbuf::Pool;
+use crate::net::ring::{Kind, Ring, RingError, Token};
+use crate::resp::Arg;
+use crate::seal::accel::Choice;
+use crate::settings::{Fsync, Settings};
+use crate::shard::{Keyspace, Shard};
+
+/// Ticks without anything to do before the core sleeps in the executor.
+const EMPTY_TICKS: u32 = 4;
+/// The longest wait on the ring.
+const LONGEST_WAIT: Duration = Duration::from_millis(1);
+/// The period of the housekeeping.
+const CRON_US: u64 = 100_000;
+/// The period of expiry while there is something that expires.
+const EXPIRE_US: u64 = 10_000;
+/// Table buckets that one round of expiry looks at.
+const EXPIRE_BUDGET: usize = 2048;
+/// Entries freed in one tick after a flush.
+const SWEEP_BUDGET: usize = 512;
+
+/// Where this core's shard is.
+pub(crate) enum Home {
+    /// Here.
+    Here,
+    /// Lent to a transaction.
+    Lent,
+}
+
+/// A listening socket of this core.
+pub struct Listener {
+    /// The socket.
+    pub fd: OwnedFd,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+/// What a core is made of, before it runs on its own thread.
+pub struct Parts {
+    /// Its number.
+    pub core: usize,
+    /// The processor it is pinned to.
+    pub cpu: Option<usize>,
+    /// Its view of the other cores.
+    pub mesh: Mesh<Message>,
+    /// Its keyspace, with its shard in it.
+    pub keyspace: Keyspace,
+    /// Its log, opened.
+    pub log: Option<OpenLog>,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// What all cores share.
+    pub shared: Arc<Shared>,
+    /// Its TLS configuration.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Its listening sockets.
+    pub listeners: Vec<Listener>,
+    /// What its AEAD runs on.
+    pub acceleration: Option<Choice>,
+}
+
+/// A core at work.
+pub struct Worker {
+    core: usize,
+    cpu: Option<usize>,
+    mesh: Mesh<Message>,
+    ring: Ring,
+    pool: Pool,
+    clients: Slab<Client>,
+    ks: Keyspace,
+    home: Home,
+    log: LogDrive,
+    clock: Clock,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    tls: Option<Arc<ServerConfig>>,
+    listeners: Vec<Listener>,
+    acceleration: Option<Choice>,
+    stats: Stats,
+
+    /// Clients with input to parse, with output to send, and those that wait for the shard.
+    input: Vec<u32>,
+    output: Vec<u32>,
+    stalled: Vec<u32>,
+    /// Clients whose replies wait for the log.
+    holding: Vec<u32>,
+    /// Clients that sleep (DEBUG SLEEP).
+    sleepers: Vec<u32>,
+    /// Listeners to accept on again.
+    reaccept: Vec<u32>,
+
+    /// Messages that wait for the shard, in order.
+    queue: VecDeque<Message>,
+    queue_stirs: bool,
+    txs: HashMap<u64, Tx>,
+    next_tx: u64,
+    gathers: HashMap<u64, admin::Gather>,
+    next_gather: u64,
+    /// What is owed to coordinators: ticket, core, transaction.
+    promises: VecDeque<(u64, usize, u64)>,
+
+    forwarding: Vec<Option<Box<Batch>>>,
+    any_forwarding: bool,
+    spare_batches: Vec<Box<Batch>>,
+    answered: Vec<Box<Batch>>,
+    held_batches: VecDeque<(u64, Box<Batch>)>,
+
+    jobs: Vec<Job>,
+    args: Vec<Arg>,
+    keys: Vec<(u16, u16, u64)>,
+    indexes: Vec<usize>,
+
+    random: u64,
+    slow_ns: u64,
+    next_client: u64,
+    sends: usize,
+    intake: usize,
+    more_completions: bool,
+    /// Clients that sent something in this millisecond and in the one before.
+    window: u64,
+    active_now: usize,
+    active_before: usize,
+    empty_ticks: u32,
+    next_cron: u64,
+    next_expire: u64,
+    cron_at: u32,
+    last_yield: u64,
+    garbage: bool,
+    log_backlogged: bool,
+    stopping: Option<u64>,
+    closing_log: bool,
+    tls_log_budget: u32,
+}
+
+impl Worker {
+    /// A core ready to run on the calling thread, which must be its executor's.
+    ///
+    /// # Errors
+    /// [`RingError`].
+    pub fn new(parts: Parts) -> Result<Worker, RingError> {
+        let sockets = parts
+            .settings
+            .server
+            .maxclients
+            .saturating_add(64)
+            .min(60_000);
+        let ring = Ring::new(sockets)?;
+        let cores = parts.mesh.cores();
+        let clock = Clock::new();
+        let mut worker = Worker {
+            core: parts.core,
+            cpu: parts.cpu,
+            mesh: parts.mesh,
+            ring,
+            pool: Pool::default(),
+            clients: Slab::default(),
+            ks: parts.keyspace,
+            home: Home::Here,
+            log: LogDrive::new(parts.log),
+            settings: parts.settings,
+            shared: parts.shared,
+            tls: parts.tls,
+            listeners: parts.listeners,
+            acceleration: parts.acceleration,
+            stats: Stats::default(),
+            input: Vec::new(),
+            output: Vec::new(),
+            stalled: Vec::new(),
+            holding: Vec::new(),
+            sleepers: Vec::new(),
+            reaccept: Vec::new(),
+            queue: VecDeque::new(),
+            queue_stirs: false,
+            txs: HashMap::new(),
+            next_tx: parts.core as u64,
+            gathers: HashMap::new(),
+            next_gather: 0,
+            promises: VecDeque::new(),
+            forwarding: (0..cores).map(|_| None).collect(),
+            any_forwarding: false,
+            spare_batches: Vec::new(),
+            answered: Vec::new(),
+            held_batches: VecDeque::new(),
+            jobs: Vec::new(),
+            args: Vec::new(),
+            keys: Vec::new(),
+            indexes: Vec::new(),
+            random: clock.unix_us ^ (parts.core as u64) << 48,
+            slow_ns: 0,
+            next_client: 0,
+            sends: 0,
+            intake: 0,
+            more_completions: false,
+            window: 0,
+            active_now: 0,
+            active_before: 0,
+            empty_ticks: 0,
+            next_cron: 0,
+            next_expire: 0,
+            cron_at: 0,
+            last_yield: 0,
+            garbage: false,
+            log_backlogged: false,
+            stopping: None,
+            closing_log: false,
+            tls_log_budget: 0,
+            clock,
+        };
+        worker.settings_changed();
+        Ok(worker)
+    }
+
+    /// Serves until told to stop. Returns why the core had to give up, if it had to.
+    pub async fn run(mut self) -> Result<(), String> {
+        let sleeper = match Sleeper::new(&mut self.ring).await {
+            Ok(sleeper) => sleeper,
+            Err(e) => return Err(format!("core {}: {e}", self.core)),
+        };
+        let bell_fd = self.mesh.inbox().bell();
+        let bell: Rc<dyn Fn()> = Rc::new(move || ring_bell(bell_fd));
+        self.ring.watch(bell_fd, Token::new(Kind::Wake, 0, 0));
+        for (index, listener) in self.listeners.iter().enumerate() {
+            self.ring.accept(listener.fd.as_raw_fd(), index as u32);
+        }
+        loop {
+            self.clock.read();
+            self.stats.ticks += 1;
+            let events = self.take_completions();
+            let mail = self.take_mail();
+            self.stir_queue();
+            self.serve();
+            self.stir_queue();
+            self.housekeep();
+            self.commit(&bell);
+            if let Some(why) = self.log.failure() {
+                return Err(format!("core {}: the log failed: {why}", self.core));
+            }
+            if self.finished() {
+                self.mesh.flush();
+                return Ok(());
+            }
+            self.empty_ticks = if events + mail > 0 {
+                0
+            } else {
+                self.empty_ticks + 1
+            };
+            self.rest(&sleeper).await;
+        }
+    }
+
+    fn stir_queue(&mut self) {
+        if std::mem::take(&mut self.queue_stirs) {
+            self.serve_queue();
+        }
+    }
+
+    /// Handles the messages that have arrived; how many.
+    fn take_mail(&mut self) -> usize {
+        let mut n = 0;
+        while n < 4096 {
+            let Some(message) = self.mesh.inbox().pop() else {
+                break;
+            };
+            n += 1;
+            match message {
+                Message::Exec(_) | Message::Take { .. } | Message::Ask { .. } => {
+                    self.queue.push_back(message);
+                    self.serve_queue();
+                }
+                Message::Done(batch) => self.take_answers(batch),
+                Message::Grant {
+                    tx,
+                    shard,
+                    next_lsn,
+                } => self.granted(tx, shard, next_lsn),
+                Message::Return {
+                    tx,
+                    from,
+                    shard,
+                    record,
+                } => {
+                    self.returned(tx, from, shard, record);
+                    self.stir_queue();
+                }
+                Message::Durable { tx } => self.durable(tx),
+                Message::Answer { gather, answer } => self.gathered(gather, *answer),
+                Message::Stop => self.begin_stop(),
+            }
+        }
+        n
+    }
+
+    /// Appends the shard's effects to the log.
+    fn append_effects(&mut self) {
+        if !self.ks.has(self.core) {
+            return;
+        }
+        let shard: &mut Shard = self.ks.shard(self.core);
+        if !shard.effects.is_empty() {
+            self.log.append(&shard.effects.buf, shard.effects.records);
+            shard.effects.clear();
+        }
+    }
+
+    /// The ticket that replies of this moment must wait for, if they must.
+    fn hold(&self) -> Option<u64> {
+        let always = self.settings.persistence.appendfsync == Fsync::Always;
+        let last = self.log.last_ticket();
+        (always && self.log.durable() < last).then_some(last)
+    }
+
+    /// The end of a tick: effects to the log, replies to their clients, messages to other cores.
+    fn commit(&mut self, bell: &Rc<dyn Fn()>) {
+        self.append_effects();
+        self.send_forwarding();
+        let durable = self.log.durable();
+        self.release_answers(durable);
+        self.keep_promises(durable);
+        let hold = self.hold();
+        self.send_answers(hold);
+        self.release_held(durable);
+        self.flush_output(hold);
+        self.log.drive(self.clock.now_us, &mut self.ring, bell);
+        self.mesh.flush();
+    }
+
+    /// Enters the ring, or sleeps in the executor when nothing has happened for a while.
+    async fn rest(&mut self, sleeper: &Sleeper) {
+        let now = self.clock.now_us;
+        if self.log.has_errands() && now - self.last_yield >= 1000
+            || now - self.last_yield >= CRON_US
+        {
+            self.last_yield = now;
+            self.ring.poll();
+            glommio::executor().yield_task_queue_now().await;
+            if self.ring.has_completions() {
+                return;
+            }
+        }
+        let busy = self.more_completions
+            || (!self.input.is_empty() && !self.log_backlogged)
+            || !self.output.is_empty()
+            || self.queue_stirs
+            || self.garbage;
+        let sends = std::mem::take(&mut self.sends);
+        if busy {
+            self.ring.poll();
+            return;
+        }
+        if !self.mesh.inbox().fall_asleep() {
+            self.ring.poll();
+            return;
+        }
+        let until = self.next_deadline().saturating_sub(now);
+        if self.empty_ticks < EMPTY_TICKS {
+            let target = (self.active_before.max(self.active_now) / 2).clamp(1, 32);
+            let timeout = LONGEST_WAIT.min(Duration::from_micros(until));
+            let min_wait = if target > 1 {
+                self.settings.server.max_wait
+            } else {
+                Duration::ZERO
+            };
+            self.ring.enter(sends + target, min_wait, timeout);
+        } else {
+            sleeper
+                .sleep(&mut self.ring, Duration::from_micros(until.max(1)))
+                .await;
+            self.last_yield = now;
+        }
+        self.mesh.inbox().wake_up();
+    }
+
+    fn next_deadline(&mut self) -> u64 {
+        let mut at = self.next_cron;
+        if let Some(log) = self.log.deadline() {
+            at = at.min(log);
+        }
+        if self.has_expires() {
+            at = at.min(self.next_expire);
+        }
+        at
+    }
+}
+
+fn ring_bell(fd: RawFd) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: eight bytes from a local array; a full counter already rings.
+    unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
+}
+
+/// The way to sleep in the executor until the side ring has something.
+///
+/// glommio has no public way to wait for a descriptor, but reads any file it has opened. So a file
+/// is opened through glommio, and its descriptor is made to mean the ring's eventfd: reading it
+/// ends when the ring completes something.
+struct Sleeper {
+    file: BufferedFile,
+    after: std::cell::Cell<Timespec>,
+}
+
+impl Sleeper {
+    async fn new(ring: &mut Ring) -> std::io::Result<Sleeper> {
+        let file = BufferedFile::open("/dev/null")
+            .await
+            .map_err(|e| std::io::Error::other(format!("cannot open /dev/null: {e}")))?;
+        // SAFETY: plain system calls on descriptors that are open; the eventfd's own number is
+        // closed once the file's number means it.
+        unsafe {
+            let eventfd = libc::eventfd(0, libc::EFD_CLOEXEC);
+            if eventfd < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            let done = libc::dup3(eventfd, file.as_raw_fd(), libc::O_CLOEXEC);
+            libc::close(eventfd);
+            if done < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        ring.register_eventfd(file.as_raw_fd())?;
+        Ok(Sleeper {
+            file,
+            after: std::cell::Cell::new(Timespec::new()),
+        })
+    }
+
+    async fn sleep(&self, ring: &mut Ring, most: Duration) {
+        self.after.set(Timespec::from(most));
+        // SAFETY: the cell lives in `self`, which is borrowed until the timer was submitted by
+        // the poll below.
+        unsafe { ring.timer(self.after.as_ptr(), Token::new(Kind::Timer, 0, 0)) };
+        ring.eventfd(true);
+        ring.poll();
+        if !ring.has_completions() {
+            // An error only costs the sleep.
+            let _ = self.file.read_at(0, 8).await;
+        }
+        ring.eventfd(false);
+    }
+}

@@ -1,0 +1,339 @@
+//! COMMAND and its subcommands, and ACL CAT: the table told to clients.
+
+use super::glob;
+use super::help::help;
+use super::row::{Command, Group, KeySpec, ON_KEY, Route, Run, acl, flag, key};
+use super::table::{self, commands, keys_with_flags, lookup, subcommand};
+use super::{Ctx, Error};
+use crate::resp::Reply;
+
+const ROW: Command = Command {
+    flags: flag::LOADING | flag::STALE,
+    acl: acl::CONNECTION,
+    group: Group::Server,
+    since: "2.8.13",
+    route: Route::Here,
+    syntax: "",
+    ..ON_KEY
+};
+
+pub(super) const ROWS: &[Command] = &[Command {
+    name: "command",
+    tips: &["nondeterministic_output_order"],
+    arity: -1,
+    complexity: "O(N), N being the number of commands",
+    summary: "Describes every command; has subcommands for more.",
+    run: Run::Data(info),
+    subcommands: COMMAND,
+    ..ROW
+}];
+
+const COMMAND: &[Command] = &[
+    Command {
+        name: "command|count",
+        summary: "Tells the number of commands.",
+        run: Run::Data(count),
+        ..ROW
+    },
+    Command {
+        name: "command|list",
+        tips: &["nondeterministic_output_order"],
+        arity: -2,
+        since: "7.0.0",
+        complexity: "O(N), N being the number of commands",
+        summary: "Names the commands.",
+        syntax: "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
+        run: Run::Data(list),
+        ..ROW
+    },
+    Command {
+        name: "command|info",
+        tips: &["nondeterministic_output_order"],
+        arity: -2,
+        complexity: "O(N), N being the number of commands asked for",
+        summary: "Describes commands in figures: arity, flags, keys, categories.",
+        syntax: "[command-name [command-name ...]]",
+        run: Run::Data(info),
+        ..ROW
+    },
+    Command {
+        name: "command|docs",
+        tips: &["nondeterministic_output_order"],
+        arity: -2,
+        since: "7.0.0",
+        complexity: "O(N), N being the number of commands asked for",
+        summary: "Describes commands in words.",
+        syntax: "[command-name [command-name ...]]",
+        run: Run::Data(docs),
+        ..ROW
+    },
+    Command {
+        name: "command|getkeys",
+        arity: -3,
+        complexity: "O(N), N being the number of arguments",
+        summary: "Names the keys among the arguments of a command.",
+        syntax: "command [arg ...]",
+        run: Run::Data(|ctx, args| getkeys(ctx, args, false)),
+        ..ROW
+    },
+    Command {
+        name: "command|getkeysandflags",
+        arity: -3,
+        since: "7.0.0",
+        complexity: "O(N), N being the number of arguments",
+        summary: "Names the keys among the arguments of a command, and what it does with each.",
+        syntax: "command [arg ...]",
+        run: Run::Data(|ctx, args| getkeys(ctx, args, true)),
+        ..ROW
+    },
+    Command {
+        name: "command|help",
+        since: "5.0.0",
+        summary: "Lists the subcommands.",
+        run: Run::Data(help),
+        ..ROW
+    },
+];
+
+/// The row of a command, or of a subcommand written `container|sub`.
+fn named(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|&b| b == b'|') {
+        None => lookup(name).map(|(row, _)| row),
+        Some(at) => {
+            let (row, id) = lookup(&name[..at])?;
+            subcommand(row, id, &name[at + 1..]).map(|(row, _)| row)
+        }
+    }
+}
+
+/// The names of the set bits, as a set.
+fn names(reply: &mut Reply<'_>, bits: u32, names: &[(u32, &str)], prefix: &str) {
+    reply.set(names.iter().filter(|(bit, _)| bits & bit != 0).count());
+    for (_, name) in names.iter().filter(|(bit, _)| bits & bit != 0) {
+        reply.simple(&format!("{prefix}{name}"));
+    }
+}
+
+fn count(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
+    ctx.reply.int(commands().len() as i64);
+    Ok(())
+}
+
+fn list(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
+    let chosen: Vec<&str> = match args[2..] {
+        [] => table::all().map(|row| row.name).collect(),
+        [word, by, what] if word.eq_ignore_ascii_case(b"filterby") => {
+            let keep: Box<dyn Fn(&Command) -> bool> = if by.eq_ignore_ascii_case(b"module") {
+                // There are no modules.
+                Box::new(|_| false)
+            } else if by.eq_ignore_ascii_case(b"aclcat") {
+                let bit = category(what).unwrap_or(0);
+                Box::new(move |row| row.categories() & bit != 0)
+            } else if by.eq_ignore_ascii_case(b"pattern") {
+                Box::new(move |row| glob::matches(what, row.name.as_bytes(), true))
+            } else {
+                return Err(Error::Syntax);
+            };
+            table::all()
+                .filter(|row| keep(row))
+                .map(|row| row.name)
+                .collect()
+        }
+        _ => return Err(Error::Syntax),
+    };
+    ctx.reply.array(chosen.len());
+    for name in chosen {
+        ctx.reply.bulk(name);
+    }
+    Ok(())
+}
+
+/// COMMAND and COMMAND INFO.
+fn info(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
+    let reply = &mut ctx.reply;
+    if args.len() <= 2 {
+        reply.array(commands().len());
+        commands().iter().for_each(|row| describe(reply, row));
+        return Ok(());
+    }
+    reply.array(args.len() - 2);
+    for name in &args[2..] {
+        match named(name) {
+            Some(row) => describe(reply, row),
+            None => reply.null(),
+        }
+    }
+    Ok(())
+}
+
+/// First key, last key and step, for clients that know no key specifications: the span of all of them.
+fn legacy_keys(specs: &[KeySpec]) -> (i64, i64, i64) {
+    let last = |spec: &KeySpec| match spec.last {
+        n if n >= 0 => spec.first as i64 + n as i64,
+        n => n as i64,
+    };
+    match specs {
+        [] => (0, 0, 0),
+        [first, .., end] => (first.first as i64, last(end), first.step as i64),
+        [only] => (only.first as i64, last(only), only.step as i64),
+    }
+}
+
+fn describe(reply: &mut Reply<'_>, row: &Command) {
+    reply.array(10);
+    reply.bulk(row.name);
+    reply.int(row.arity as i64);
+    names(reply, row.flags, flag::NAMES, "");
+    let (first, last, step) = legacy_keys(row.keys);
+    reply.int(first);
+    reply.int(last);
+    reply.int(step);
+    names(reply, row.categories(), acl::NAMES, "@");
+    reply.set(row.tips.len());
+    row.tips.iter().for_each(|tip| reply.bulk(tip));
+    reply.set(row.keys.len());
+    for spec in row.keys {
+        reply.map(3);
+        reply.bulk("flags");
+        names(reply, spec.flags, key::NAMES, "");
+        reply.bulk("begin_search");
+        reply.map(2);
+        reply.bulk("type");
+        reply.bulk("index");
+        reply.bulk("spec");
+        reply.map(1);
+        reply.bulk("index");
+        reply.int(spec.first as i64);
+        reply.bulk("find_keys");
+        reply.map(2);
+        reply.bulk("type");
+        reply.bulk("range");
+        reply.bulk("spec");
+        reply.map(3);
+        for (name, value) in [
+            ("lastkey", spec.last as i64),
+            ("keystep", spec.step as i64),
+            ("limit", 0),
+        ] {
+            reply.bulk(name);
+            reply.int(value);
+        }
+    }
+    if row.subcommands.is_empty() {
+        reply.set(0);
+    } else {
+        reply.array(row.subcommands.len());
+        row.subcommands.iter().for_each(|row| describe(reply, row));
+    }
+}
+
+fn docs(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
+    let rows: Vec<&Command> = match &args[2..] {
+        [] => commands().iter().collect(),
+        asked => asked.iter().filter_map(|name| named(name)).collect(),
+    };
+    explain(&mut ctx.reply, &rows);
+    Ok(())
+}
+
+fn explain(reply: &mut Reply<'_>, rows: &[&Command]) {
+    reply.map(rows.len());
+    for row in rows {
+        reply.bulk(row.name);
+        reply.map(4 + !row.subcommands.is_empty() as usize);
+        for (field, text) in [
+            ("summary", row.summary),
+            ("since", row.since),
+            ("group", row.group.name()),
+            ("complexity", row.complexity),
+        ] {
+            reply.bulk(field);
+            reply.bulk(text);
+        }
+        if !row.subcommands.is_empty() {
+            reply.bulk("subcommands");
+            explain(reply, &row.subcommands.iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+fn getkeys(ctx: &mut Ctx<'_>, args: &[&[u8]], with_flags: bool) -> Result<(), Error> {
+    let inner = &args[2..];
+    let row = match (lookup(inner[0]), inner.get(1)) {
+        (Some((row, id)), Some(sub)) if !row.subcommands.is_empty() => {
+            subcommand(row, id, sub).map(|(row, _)| row)
+        }
+        (found, _) => found.map(|(row, _)| row),
+    };
+    let row = row.ok_or(Error::Text("ERR Invalid command specified"))?;
+    if row.keys.is_empty() {
+        return Err(Error::Text("ERR The command has no key arguments"));
+    }
+    if !row.takes(inner.len()) {
+        return Err(Error::Text(
+            "ERR Invalid number of arguments specified for command",
+        ));
+    }
+    let mut keys = Vec::new();
+    keys_with_flags(row, inner, &mut keys);
+    if keys.is_empty() {
+        return Err(Error::Text("ERR Invalid arguments specified for command"));
+    }
+    ctx.reply.array(keys.len());
+    for (at, bits) in keys {
+        if with_flags {
+            ctx.reply.array(2);
+        }
+        ctx.reply.bulk(inner[at]);
+        if with_flags {
+            names(&mut ctx.reply, bits_of(bits, inner), key::NAMES, "");
+        }
+    }
+    Ok(())
+}
+
+/// The flags of a key where they depend on the arguments: SET reads the key only if it is to return it.
+fn bits_of(bits: u32, args: &[&[u8]]) -> u32 {
+    if bits & key::VARIABLE_FLAGS == 0 {
+        return bits;
+    }
+    let returns = args.iter().skip(3).any(|a| a.eq_ignore_ascii_case(b"get"));
+    if returns {
+        key::RW | key::ACCESS | key::UPDATE
+    } else {
+        key::OW | key::UPDATE
+    }
+}
+
+/// The bit of an ACL category, by its name in any case.
+fn category(name: &[u8]) -> Option<u32> {
+    acl::NAMES
+        .iter()
+        .find(|(_, n)| n.as_bytes().eq_ignore_ascii_case(name))
+        .map(|(bit, _)| *bit)
+}
+
+/// ACL CAT: the categories, or the commands of one.
+pub(super) fn acl_cat(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
+    match args[2..] {
+        [] => {
+            ctx.reply.array(acl::NAMES.len());
+            for (_, name) in acl::NAMES {
+                ctx.reply.bulk(name);
+            }
+        }
+        [name] => {
+            let bit = category(name).ok_or_else(|| {
+                let shown = &name[..name.len().min(128)];
+                Error::message([b"ERR Unknown category '", shown, b"'"].concat())
+            })?;
+            let rows = || table::all().filter(|row| row.categories() & bit != 0);
+            ctx.reply.array(rows().count());
+            for row in rows() {
+                ctx.reply.bulk(row.name);
+            }
+        }
+        _ => return Err(Error::subcommand_syntax(args)),
+    }
+    Ok(())
+}

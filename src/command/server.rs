@@ -1,0 +1,101 @@
+//! The small ones that need no key: PING, ECHO, TIME, LOLWUT.
+
+use super::row::{Command, ON_KEY, Route, Run, acl, flag};
+use super::{Ctx, Error, Group};
+
+const HERE: Command = Command {
+    arity: 1,
+    group: Group::Connection,
+    since: "1.0.0",
+    route: Route::Here,
+    syntax: "",
+    ..ON_KEY
+};
+
+pub(super) const ROWS: &[Command] = &[
+    Command {
+        name: "ping",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        arity: -1,
+        flags: flag::FAST,
+        acl: acl::CONNECTION,
+        summary: "Answers PONG, or the message given.",
+        syntax: "[message]",
+        run: Run::Data(ping),
+        ..HERE
+    },
+    Command {
+        name: "echo",
+        arity: 2,
+        flags: flag::LOADING | flag::STALE | flag::FAST,
+        acl: acl::CONNECTION,
+        summary: "Answers the message given.",
+        syntax: "message",
+        run: Run::Data(echo),
+        ..HERE
+    },
+    Command {
+        name: "time",
+        tips: &["nondeterministic_output"],
+        flags: flag::LOADING | flag::STALE | flag::FAST,
+        group: Group::Server,
+        since: "2.6.0",
+        summary: "Tells the server's time: Unix seconds, and the microseconds of the second.",
+        run: Run::Data(time),
+        ..HERE
+    },
+    Command {
+        name: "lolwut",
+        arity: -1,
+        flags: flag::READONLY | flag::FAST,
+        group: Group::Server,
+        since: "5.0.0",
+        summary: "Draws a crystal and tells the version.",
+        syntax: "[VERSION version]",
+        run: Run::Data(lolwut),
+        ..HERE
+    },
+];
+
+fn ping(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
+    match args {
+        [_] => ctx.reply.simple("PONG"),
+        [_, message] => ctx.reply.bulk(message),
+        _ => return Err(Error::Arity("ping")),
+    }
+    Ok(())
+}
+
+fn echo(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
+    ctx.reply.bulk(args[1]);
+    Ok(())
+}
+
+fn time(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
+    let us = ctx.now_us;
+    ctx.reply.array(2);
+    ctx.reply.bulk_int((us / 1_000_000) as i64);
+    ctx.reply.bulk_int((us % 1_000_000) as i64);
+    Ok(())
+}
+
+/// A body-centred cubic lattice, as of iron at room temperature, which is called ferrite.
+fn lolwut(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
+    let text = concat!(
+        "      o-----------o\n",
+        "     /|          /|\n",
+        "    / |         / |\n",
+        "   o-----------o  |\n",
+        "   |  |  (O)   |  |\n",
+        "   |  o--------|--o\n",
+        "   | /         | /\n",
+        "   |/          |/\n",
+        "   o-----------o\n",
+        "\n",
+        "Ferrite ver. ",
+        env!("CARGO_PKG_VERSION"),
+        "\n"
+    );
+    ctx.reply.verbatim("txt", text);
+    Ok(())
+}

@@ -1,0 +1,396 @@
+//! The table: every row, and the way from a name to its row.
+//!
+//! Lookup is on the path of every command, so it is a hash table laid out by the compiler. A name of up
+//! to sixteen bytes is folded into two words (its first and its last eight bytes, which overlap in short
+//! names, with the case bit set in every byte); together with the length they determine the name. The
+//! words are hashed into an open-addressed table of row numbers and compared as words. Setting the case
+//! bit is exact for letters; a row whose name holds anything else is compared byte for byte as well.
+
+use super::row::{Command, Run};
+use super::{Error, KeySpec};
+use super::{docs, expire, keyspace, object, rename, scan, server, session, string};
+
+const FAMILIES: &[&[Command]] = &[
+    string::basic::ROWS,
+    string::set::ROWS,
+    string::number::ROWS,
+    string::range::ROWS,
+    string::many::ROWS,
+    string::lcs::ROWS,
+    keyspace::ROWS,
+    rename::ROWS,
+    expire::ROWS,
+    scan::ROWS,
+    object::ROWS,
+    server::ROWS,
+    docs::ROWS,
+    session::ROWS,
+];
+
+const COUNT: usize = {
+    let mut n = 0;
+    let mut f = 0;
+    while f < FAMILIES.len() {
+        n += FAMILIES[f].len();
+        f += 1;
+    }
+    n
+};
+
+/// All rows, in the order of their ids.
+static TABLE: [Command; COUNT] = {
+    let mut table = [FAMILIES[0][0]; COUNT];
+    let (mut n, mut f) = (0, 0);
+    while f < FAMILIES.len() {
+        let mut r = 0;
+        while r < FAMILIES[f].len() {
+            table[n] = FAMILIES[f][r];
+            n += 1;
+            r += 1;
+        }
+        f += 1;
+    }
+    table
+};
+
+/// The id of each container's first subcommand, and in the last place the number of all ids.
+static SUB_IDS: [u16; COUNT + 1] = {
+    let mut ids = [0u16; COUNT + 1];
+    let mut next = COUNT;
+    let mut i = 0;
+    while i < COUNT {
+        ids[i] = next as u16;
+        next += TABLE[i].subcommands.len();
+        i += 1;
+    }
+    ids[COUNT] = next as u16;
+    ids
+};
+
+/// Longest name of a command (not of a subcommand).
+const NAME_MAX: usize = 16;
+const BUCKETS: usize = 1024;
+const EMPTY: u16 = u16::MAX;
+const CASE: u64 = 0x2020_2020_2020_2020;
+
+/// A bucket of the hash table.
+#[derive(Clone, Copy)]
+struct Bucket {
+    words: (u64, u64),
+    len: u16,
+    id: u16,
+    /// The name has bytes other than letters.
+    exact: bool,
+}
+
+/// A name's two words. `name` has 1 to [`NAME_MAX`] bytes.
+#[inline(always)]
+const fn fold(name: &[u8]) -> (u64, u64) {
+    let (a, b) = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => (
+                u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32,
+                0,
+            ),
+            _ => {
+                let n = name.len();
+                let word = [name[0], name[n / 2], name[n - 1], 0];
+                (u32::from_le_bytes(word) as u64, 0)
+            }
+        },
+    };
+    (a | CASE, b | CASE)
+}
+
+#[inline(always)]
+const fn bucket_of(words: (u64, u64), len: usize) -> usize {
+    let mixed =
+        (words.0 ^ words.1.rotate_left(29) ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 54) as usize
+}
+
+static INDEX: [Bucket; BUCKETS] = {
+    assert!(COUNT * 3 < BUCKETS);
+    let mut index = [Bucket {
+        words: (0, 0),
+        len: 0,
+        id: EMPTY,
+        exact: false,
+    }; BUCKETS];
+    let mut id = 0;
+    while id < COUNT {
+        let name = TABLE[id].name.as_bytes();
+        assert!(!name.is_empty() && name.len() <= NAME_MAX);
+        let mut exact = false;
+        let mut i = 0;
+        while i < name.len() {
+            assert!(!name[i].is_ascii_uppercase());
+            exact |= !name[i].is_ascii_lowercase();
+            i += 1;
+        }
+        let words = fold(name);
+        let mut at = bucket_of(words, name.len());
+        while index[at].id != EMPTY {
+            at = (at + 1) % BUCKETS;
+        }
+        index[at] = Bucket {
+            words,
+            len: name.len() as u16,
+            id: id as u16,
+            exact,
+        };
+        id += 1;
+    }
+    index
+};
+
+/// Finds a command by its name, in any case. The number is its id: dense, below the length of
+/// [`all`], and the index under which its calls are counted.
+#[inline]
+pub fn lookup(name: &[u8]) -> Option<(&'static Command, u16)> {
+    if name.is_empty() || name.len() > NAME_MAX {
+        return None;
+    }
+    let words = fold(name);
+    let mut at = bucket_of(words, name.len());
+    loop {
+        let bucket = &INDEX[at];
+        if bucket.id == EMPTY {
+            return None;
+        }
+        if bucket.words == words && bucket.len as usize == name.len() {
+            let row = &TABLE[bucket.id as usize];
+            if bucket.exact && !name.eq_ignore_ascii_case(row.name.as_bytes()) {
+                return None;
+            }
+            return Some((row, bucket.id));
+        }
+        at = (at + 1) % BUCKETS;
+    }
+}
+
+/// From a command's arguments to the row that is to run, its id, and the certainty that the number of
+/// arguments fits. `args` holds at least the name. Never returns a row with [`Run::Container`].
+pub fn resolve(args: &[&[u8]]) -> Result<(&'static Command, u16), Error> {
+    let (row, id) = match args.first().and_then(|name| lookup(name)) {
+        Some(found) => found,
+        None => return Err(Error::unknown_command(args)),
+    };
+    let (row, id) = match args.get(1) {
+        Some(sub) if !row.subcommands.is_empty() => {
+            subcommand(row, id, sub).ok_or_else(|| Error::unknown_subcommand(args[0], sub))?
+        }
+        _ => (row, id),
+    };
+    if !row.takes(args.len()) || matches!(row.run, Run::Container) {
+        return Err(Error::Arity(row.name));
+    }
+    Ok((row, id))
+}
+
+/// The subcommand `name` of the container `row` with id `id`.
+pub(super) fn subcommand(
+    row: &'static Command,
+    id: u16,
+    name: &[u8],
+) -> Option<(&'static Command, u16)> {
+    let at = row
+        .subcommands
+        .iter()
+        .position(|sub| sub.own_name().as_bytes().eq_ignore_ascii_case(name))?;
+    Some((&row.subcommands[at], SUB_IDS[id as usize] + at as u16))
+}
+
+/// Every row in the order of the ids: the commands, then the subcommands of all containers.
+pub fn all() -> impl ExactSizeIterator<Item = &'static Command> {
+    (0..SUB_IDS[COUNT]).map(|id| by_id(id).unwrap_or(&TABLE[0]))
+}
+
+/// The commands, without subcommands.
+pub(super) fn commands() -> &'static [Command] {
+    &TABLE
+}
+
+/// The row with that id.
+pub fn by_id(id: u16) -> Option<&'static Command> {
+    if let Some(row) = TABLE.get(id as usize) {
+        return Some(row);
+    }
+    let container = SUB_IDS
+        .partition_point(|&first| first <= id)
+        .checked_sub(1)?;
+    let first = SUB_IDS[container];
+    TABLE.get(container)?.subcommands.get((id - first) as usize)
+}
+
+/// The arguments of one run of keys: first, one past the last, step. `None` if they do not fit.
+fn span(spec: &KeySpec, argc: usize) -> Option<(usize, usize, usize)> {
+    let first = spec.first as usize;
+    let last = match spec.last {
+        n if n >= 0 => first + n as usize,
+        n => argc.checked_sub(n.unsigned_abs() as usize)?,
+    };
+    (first <= last && last < argc).then_some((first, last + 1, spec.step as usize))
+}
+
+/// Appends the indexes of a command's keys among `args` to `out`, with what it does to each.
+pub(super) fn keys_with_flags(cmd: &Command, args: &[&[u8]], out: &mut Vec<(usize, u32)>) {
+    for spec in cmd.keys {
+        if let Some((first, end, step)) = span(spec, args.len()) {
+            out.extend((first..end).step_by(step).map(|i| (i, spec.flags)));
+        }
+    }
+}
+
+/// Appends the indexes of a command's keys among `args` to `out`. The number of arguments has been
+/// checked; `out` stays empty for a command without keys.
+pub fn keys_of(cmd: &Command, args: &[&[u8]], out: &mut Vec<usize>) -> Result<(), Error> {
+    for spec in cmd.keys {
+        let (first, end, step) = span(spec, args.len())
+            .ok_or(Error::Text("ERR Invalid arguments specified for command"))?;
+        out.extend((first..end).step_by(step));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_name_is_found_in_any_case() {
+        for (id, row) in commands().iter().enumerate() {
+            let name = row.name.as_bytes();
+            for name in [name.to_vec(), name.to_ascii_uppercase()] {
+                let (found, found_id) = lookup(&name).unwrap();
+                assert_eq!((found.name, found_id as usize), (row.name, id));
+            }
+        }
+    }
+
+    #[test]
+    fn ids_are_dense_and_lead_back() {
+        let mut names = HashSet::new();
+        for (id, row) in all().enumerate() {
+            assert_eq!(by_id(id as u16).map(|r| r.name), Some(row.name));
+            assert!(names.insert(row.name), "{} twice", row.name);
+            for (i, sub) in row.subcommands.iter().enumerate() {
+                let own = sub.own_name().as_bytes();
+                let (found, sub_id) = subcommand(row, id as u16, own).unwrap();
+                assert_eq!(found.name, sub.name);
+                assert_eq!(by_id(sub_id).map(|r| r.name), Some(sub.name));
+                assert_eq!(row.subcommands[i].name, sub.name);
+                assert!(sub.name.starts_with(&format!("{}|", row.name)));
+            }
+        }
+        assert!(by_id(all().len() as u16).is_none());
+    }
+
+    /// What help, COMMAND and routing rely on.
+    #[test]
+    fn rows_are_whole() {
+        for row in all() {
+            let name = row.name;
+            assert!(
+                !row.summary.is_empty() && row.summary.ends_with('.'),
+                "{name}"
+            );
+            assert!(
+                !row.since.is_empty() && !row.complexity.is_empty(),
+                "{name}"
+            );
+            assert_ne!(row.arity, 0, "{name}");
+            let container = matches!(row.run, Run::Container);
+            assert!(!container || !row.subcommands.is_empty(), "{name}");
+            // A route by keys has keys, and the other way round.
+            use super::super::Route;
+            let by_key = matches!(row.route, Route::Key | Route::Keys);
+            assert_eq!(by_key, !row.keys.is_empty(), "{name}");
+            if row.route == Route::Key {
+                assert_eq!(
+                    (row.keys[0].first, row.keys[0].last, row.keys.len()),
+                    (1, 0, 1)
+                );
+            }
+            // The fewest arguments that fit hold all its keys.
+            let args = vec![&b""[..]; row.arity.unsigned_abs() as usize];
+            let mut keys = Vec::new();
+            assert_eq!(keys_of(row, &args, &mut keys), Ok(()), "{name}");
+            assert_eq!(keys.is_empty(), row.keys.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_are_where_the_rows_say() {
+        let keys = |words: &str| {
+            let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            let (row, _) = resolve(&args).unwrap();
+            let mut keys = Vec::new();
+            keys_of(row, &args, &mut keys).unwrap();
+            keys
+        };
+        assert_eq!(keys("get k"), [1]);
+        assert_eq!(keys("set k v ex 10"), [1]);
+        assert_eq!(keys("del a b c"), [1, 2, 3]);
+        assert_eq!(keys("mset a 1 b 2"), [1, 3]);
+        assert_eq!(keys("mset a 1 b"), [1, 3]);
+        assert_eq!(keys("rename a b"), [1, 2]);
+        assert_eq!(keys("copy a b replace"), [1, 2]);
+        assert_eq!(keys("lcs a b len"), [1, 2]);
+        assert_eq!(keys("object encoding a"), [2]);
+        assert_eq!(keys("watch a b"), [1, 2]);
+        assert_eq!(keys("ping"), [0usize; 0]);
+    }
+
+    #[test]
+    fn what_is_refused_before_it_runs() {
+        let error = |words: &str| {
+            let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            resolve(&args).map(|_| ()).unwrap_err().to_string()
+        };
+        assert_eq!(
+            error("nope x"),
+            "ERR unknown command 'nope', with args beginning with: 'x' "
+        );
+        assert_eq!(
+            error("get"),
+            "ERR wrong number of arguments for 'get' command"
+        );
+        assert_eq!(
+            error("CLIENT"),
+            "ERR wrong number of arguments for 'client' command"
+        );
+        assert_eq!(
+            error("client id x"),
+            "ERR wrong number of arguments for 'client|id' command"
+        );
+        assert_eq!(
+            error("client NoPe"),
+            "ERR unknown subcommand 'NoPe'. Try CLIENT HELP."
+        );
+        assert!(resolve(&[]).is_err());
+        assert!(resolve(&[b""]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn only_names_are_found(name in proptest::collection::vec(any::<u8>(), 0..20)) {
+            if let Some((row, _)) = lookup(&name) {
+                prop_assert!(name.eq_ignore_ascii_case(row.name.as_bytes()));
+            }
+        }
+
+        /// A name with one bit changed is another name, unless the bit is that of a letter's case.
+        #[test]
+        fn near_names_are_not_found(id in 0..COUNT, at: proptest::sample::Index, bit in 0u8..8) {
+            let mut name = TABLE[id].name.as_bytes().to_vec();
+            let at = at.index(name.len());
+            name[at] ^= 1 << bit;
+            let found = lookup(&name).map(|(row, _)| row.name);
+            prop_assert!(found.is_none_or(|n| name.eq_ignore_ascii_case(n.as_bytes())));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Replies in the order of the requests, although some come from other cores.
+//!
+//! A reply made here is written straight behind the ones before it. A request that went to another
+//! core leaves a *seat*; what is answered after it waits behind the seat, and moves up when the
+//! seat is filled. A connection all of whose keys live on its own core never has a seat, and pays
+//! for none.
+
+use std::collections::VecDeque;
+
+/// The replies of one connection that have not left yet.
+#[derive(Default)]
+pub struct Replies {
+    ready: Vec<u8>,
+    seats: VecDeque<Seat>,
+    /// The number of the first seat.
+    first: u32,
+    waiting: usize,
+}
+
+#[derive(Default)]
+struct Seat {
+    reply: Option<Vec<u8>>,
+    /// Replies made here behind this seat.
+    behind: Vec<u8>,
+}
+
+impl Replies {
+    /// Where the next reply is written.
+    #[inline]
+    pub fn writer(&mut self) -> &mut Vec<u8> {
+        match self.seats.back_mut() {
+            None => &mut self.ready,
+            Some(seat) => &mut seat.behind,
+        }
+    }
+
+    /// Leaves a seat for a reply that will come; the number fills it.
+    pub fn leave_seat(&mut self) -> u32 {
+        let number = self.first.wrapping_add(self.seats.len() as u32);
+        self.seats.push_back(Seat::default());
+        number
+    }
+
+    /// Fills a seat. A number that was never given out, or twice filled, is ignored.
+    pub fn fill(&mut self, number: u32, reply: &[u8]) {
+        let at = number.wrapping_sub(self.first) as usize;
+        if at == 0 && !self.seats.is_empty() {
+            self.ready.extend_from_slice(reply);
+            self.leave_first();
+            while self.seats.front().is_some_and(|s| s.reply.is_some()) {
+                if let Some(reply) = self.seats[0].reply.take() {
+                    self.waiting -= reply.len();
+                    self.ready.extend_from_slice(&reply);
+                }
+                self.leave_first();
+            }
+        } else if let Some(seat) = self.seats.get_mut(at)
+            && seat.reply.is_none()
+        {
+            self.waiting += reply.len();
+            seat.reply = Some(reply.to_vec());
+        }
+    }
+
+    fn leave_first(&mut self) {
+        if let Some(seat) = self.seats.pop_front() {
+            self.ready.extend_from_slice(&seat.behind);
+            self.first = self.first.wrapping_add(1);
+        }
+    }
+
+    /// Whether every request has its reply.
+    pub fn settled(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// The replies that may leave now.
+    pub fn ready(&mut self) -> &mut Vec<u8> {
+        &mut self.ready
+    }
+
+    /// Bytes kept, ready or not, without what stands behind open seats.
+    pub fn bytes(&self) -> usize {
+        self.ready.len() + self.waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_leave_in_the_order_of_the_requests() {
+        let mut r = Replies::default();
+        r.writer().extend_from_slice(b"a");
+        let one = r.leave_seat();
+        r.writer().extend_from_slice(b"c");
+        let two = r.leave_seat();
+        let three = r.leave_seat();
+        r.writer().extend_from_slice(b"f");
+        assert_eq!(r.ready(), b"a");
+        r.fill(three, b"e");
+        r.fill(two, b"d");
+        assert_eq!(r.ready(), b"a");
+        assert_eq!(r.bytes(), 3);
+        r.fill(one, b"b");
+        assert_eq!(r.ready(), b"abcdef");
+        assert!(r.settled());
+        assert_eq!(r.bytes(), 6);
+        r.fill(one, b"again");
+        assert_eq!(r.ready(), b"abcdef");
+    }
+}

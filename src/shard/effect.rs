@@ -1,0 +1,476 @@
+//! Effects: what a shard did, in the form that the log keeps and recovery applies.
+//!
+//! Promise: an effect is complete by itself (absolute expiry, no clock, no chance), its bytes are
+//! read back strictly (garbage gives `Broken`, never a panic and never an effect that was not
+//! written), and a buffer of effects can be cut by owner shard without being rewritten.
+//!
+//! # Format
+//! A buffer is a run of records, each `[op: u8] [fields]`. A number is a LEB128 varint in its
+//! shortest form; `bytes` is a varint length and that many bytes.
+//!
+//! | op | effect     | fields                                                            |
+//! |----|------------|-------------------------------------------------------------------|
+//! | 1  | `Set`      | db, key length, value length, key, value                          |
+//! | 2  | `Set`      | the same, with the expiry (varint, ms) before the key's bytes     |
+//! | 3  | `Del`      | db, key: bytes                                                    |
+//! | 4  | `ExpireAt` | db, at (varint, ms; 0 = persist), key: bytes                      |
+//! | 5  | `Append`   | db, key length, value length, key, value                          |
+//! | 6  | `SetRange` | db, key length, value length, offset (varint), key, value         |
+//! | 7  | `Flush`    | db + 1, or 0 for all; first slot, end slot (exclusive)            |
+//! | 8  | `Restore`  | db, key length, object length, expiry (varint, 0 = none), key, object |
+//!
+//! `Append` and `SetRange` are relative: they are written for keys that live, which recovery finds in
+//! the state the effects before have made.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::Ms;
+use crate::slot;
+
+const SET: u8 = 1;
+const SET_AT: u8 = 2;
+const DEL: u8 = 3;
+const EXPIRE_AT: u8 = 4;
+const APPEND: u8 = 5;
+const SET_RANGE: u8 = 6;
+const FLUSH: u8 = 7;
+const RESTORE: u8 = 8;
+
+/// No key and no value is longer (Redis's own limit on a string).
+const MAX_LEN: u64 = 512 << 20;
+
+/// One change of a keyspace. Times are unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect<'a> {
+    /// The key holds this string; its expiry is this or none.
+    Set {
+        /// Database number.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// The whole string.
+        value: &'a [u8],
+        /// When it expires; never 0.
+        expire: Option<Ms>,
+    },
+    /// The key is gone.
+    Del {
+        /// Database number.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+    },
+    /// The key expires at `at`; 0 means it no longer expires.
+    ExpireAt {
+        /// Database number.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// Unix milliseconds, or 0.
+        at: Ms,
+    },
+    /// The string at the key, which exists, has grown by these bytes.
+    Append {
+        /// Database number.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// What was added.
+        value: &'a [u8],
+    },
+    /// The string at the key, which exists, holds these bytes from `offset` on; a gap before them is
+    /// filled with zeros.
+    SetRange {
+        /// Database number.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// Bytes from the start of the value.
+        offset: u64,
+        /// What was written there.
+        value: &'a [u8],
+    },
+    /// Every key of these slots is gone.
+    Flush {
+        /// Database number, or all of them.
+        db: Option<u16>,
+        /// The slots.
+        slots: Range<u16>,
+    },
+    /// The key holds this object (`Object::encode`).
+    Restore {
+        /// Database number.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// The encoded object.
+        object: &'a [u8],
+        /// When it expires; never 0.
+        expire: Option<Ms>,
+    },
+}
+
+/// The bytes at `offset` of an effects buffer are not an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Where the record that cannot be read begins, in bytes from the start of the buffer.
+    pub offset: usize,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the effect at byte {} of its buffer cannot be read",
+            self.offset
+        )
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// Encoded effects, in the order in which they happened.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// The records, one after the other.
+    pub buf: Vec<u8>,
+    /// How many there are.
+    pub records: u32,
+}
+
+impl Effects {
+    /// Nothing has happened.
+    pub fn is_empty(&self) -> bool {
+        self.buf.is_empty()
+    }
+
+    /// Forgets all, keeps the buffer's memory.
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.records = 0;
+    }
+
+    /// Reads them back.
+    pub fn iter(&self) -> Records<'_> {
+        records(&self.buf)
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, effect: &Effect<'_>) {
+        effect.encode(&mut self.buf);
+        self.records += 1;
+    }
+}
+
+impl<'a> Effect<'a> {
+    /// The database and key it changes; `None` for a flush.
+    #[inline]
+    pub fn key(&self) -> Option<(u16, &'a [u8])> {
+        match *self {
+            Effect::Set { db, key, .. }
+            | Effect::Del { db, key }
+            | Effect::ExpireAt { db, key, .. }
+            | Effect::Append { db, key, .. }
+            | Effect::SetRange { db, key, .. }
+            | Effect::Restore { db, key, .. } => Some((db, key)),
+            Effect::Flush { .. } => None,
+        }
+    }
+
+    /// The slots it touches: one for a key's effect, a range for a flush.
+    #[inline]
+    pub fn slots(&self) -> Range<u16> {
+        match self {
+            Effect::Flush { slots, .. } => slots.clone(),
+            _ => {
+                let slot = self.key().map_or(0, |(_, key)| slot::slot_of(key));
+                slot..slot + 1
+            }
+        }
+    }
+
+    /// Appends the record.
+    #[inline]
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Effect::Set {
+                db,
+                key,
+                value,
+                expire,
+            } => {
+                let mut head = Head::new(if expire.is_some() { SET_AT } else { SET }, *db);
+                head.number(key.len() as u64).number(value.len() as u64);
+                if let Some(at) = expire {
+                    head.number(*at);
+                }
+                head.write(out, &[key, value]);
+            }
+            Effect::Del { db, key } => {
+                Head::new(DEL, *db)
+                    .number(key.len() as u64)
+                    .write(out, &[key]);
+            }
+            Effect::ExpireAt { db, key, at } => {
+                Head::new(EXPIRE_AT, *db)
+                    .number(*at)
+                    .number(key.len() as u64)
+                    .write(out, &[key]);
+            }
+            Effect::Append { db, key, value } => {
+                let mut head = Head::new(APPEND, *db);
+                head.number(key.len() as u64)
+                    .number(value.len() as u64)
+                    .write(out, &[key, value]);
+            }
+            Effect::SetRange {
+                db,
+                key,
+                offset,
+                value,
+            } => {
+                let mut head = Head::new(SET_RANGE, *db);
+                head.number(key.len() as u64)
+                    .number(value.len() as u64)
+                    .number(*offset);
+                head.write(out, &[key, value]);
+            }
+            Effect::Flush { db, slots } => {
+                let mut head = Head::new(FLUSH, 0);
+                head.len = 1;
+                head.number(db.map_or(0, |db| u64::from(db) + 1));
+                head.number(u64::from(slots.start))
+                    .number(u64::from(slots.end));
+                head.write(out, &[]);
+            }
+            Effect::Restore {
+                db,
+                key,
+                object,
+                expire,
+            } => {
+                let mut head = Head::new(RESTORE, *db);
+                head.number(key.len() as u64).number(object.len() as u64);
+                head.number(expire.unwrap_or(0)).write(out, &[key, object]);
+            }
+        }
+    }
+
+    /// Reads the record at the start of `buf` and tells its length; `None` when there is none.
+    #[inline]
+    pub fn decode(buf: &'a [u8]) -> Option<(Effect<'a>, usize)> {
+        let mut at = Reader { buf, pos: 0 };
+        let op = at.byte()?;
+        let effect = match op {
+            SET => {
+                let (db, klen, vlen) = (at.db()?, at.len()?, at.len()?);
+                Effect::Set {
+                    db,
+                    key: at.take(klen)?,
+                    value: at.take(vlen)?,
+                    expire: None,
+                }
+            }
+            SET_AT => {
+                let (db, klen, vlen, expire) = (at.db()?, at.len()?, at.len()?, at.number()?);
+                let expire = Some(expire).filter(|&at| at != 0)?;
+                Effect::Set {
+                    db,
+                    key: at.take(klen)?,
+                    value: at.take(vlen)?,
+                    expire: Some(expire),
+                }
+            }
+            DEL => {
+                let (db, klen) = (at.db()?, at.len()?);
+                Effect::Del {
+                    db,
+                    key: at.take(klen)?,
+                }
+            }
+            EXPIRE_AT => {
+                let (db, when, klen) = (at.db()?, at.number()?, at.len()?);
+                Effect::ExpireAt {
+                    db,
+                    key: at.take(klen)?,
+                    at: when,
+                }
+            }
+            APPEND => {
+                let (db, klen, vlen) = (at.db()?, at.len()?, at.len()?);
+                Effect::Append {
+                    db,
+                    key: at.take(klen)?,
+                    value: at.take(vlen)?,
+                }
+            }
+            SET_RANGE => {
+                let (db, klen, vlen, offset) = (at.db()?, at.len()?, at.len()?, at.number()?);
+                if offset.checked_add(vlen as u64)? > MAX_LEN {
+                    return None;
+                }
+                Effect::SetRange {
+                    db,
+                    key: at.take(klen)?,
+                    value: at.take(vlen)?,
+                    offset,
+                }
+            }
+            FLUSH => {
+                let db = match at.number()? {
+                    0 => None,
+                    db => Some(u16::try_from(db - 1).ok()?),
+                };
+                let (start, end) = (at.number()?, at.number()?);
+                if start > end || end > u64::from(slot::SLOTS) {
+                    return None;
+                }
+                Effect::Flush {
+                    db,
+                    slots: start as u16..end as u16,
+                }
+            }
+            RESTORE => {
+                let (db, klen, olen, expire) = (at.db()?, at.len()?, at.len()?, at.number()?);
+                let expire = Some(expire).filter(|&at| at != 0);
+                Effect::Restore {
+                    db,
+                    key: at.take(klen)?,
+                    object: at.take(olen)?,
+                    expire,
+                }
+            }
+            _ => return None,
+        };
+        Some((effect, at.pos))
+    }
+}
+
+/// The front of a record while it is put together: at most an op and five numbers.
+struct Head {
+    bytes: [u8; 51],
+    len: usize,
+}
+
+impl Head {
+    #[inline]
+    fn new(op: u8, db: u16) -> Head {
+        let mut head = Head {
+            bytes: [0; 51],
+            len: 1,
+        };
+        head.bytes[0] = op;
+        head.number(u64::from(db));
+        head
+    }
+
+    #[inline]
+    fn number(&mut self, mut value: u64) -> &mut Head {
+        while value >= 0x80 {
+            self.bytes[self.len] = value as u8 | 0x80;
+            self.len += 1;
+            value >>= 7;
+        }
+        self.bytes[self.len] = value as u8;
+        self.len += 1;
+        self
+    }
+
+    #[inline]
+    fn write(&mut self, out: &mut Vec<u8>, parts: &[&[u8]]) {
+        out.reserve(self.len + parts.iter().map(|part| part.len()).sum::<usize>());
+        out.extend_from_slice(&self.bytes[..self.len]);
+        for part in parts {
+            out.extend_from_slice(part);
+        }
+    }
+}
+
+struct Reader<'a> {
+    buf: &'a [u8],
+    pos: usize,
+}
+
+impl<'a> Reader<'a> {
+    #[inline]
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.buf.get(self.pos)?;
+        self.pos += 1;
+        Some(byte)
+    }
+
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Some(u64::from(first));
+        }
+        let mut value = u64::from(first & 0x7f);
+        for shift in (7..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            // The tenth byte has room for one bit; a last byte of zero is not the shortest form.
+            if (shift == 63 && bits > 1) || byte == 0 {
+                return None;
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn db(&mut self) -> Option<u16> {
+        u16::try_from(self.number()?).ok()
+    }
+
+    #[inline]
+    fn len(&mut self) -> Option<usize> {
+        self.number()
+            .filter(|&len| len <= MAX_LEN)
+            .map(|len| len as usize)
+    }
+
+    #[inline]
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let bytes = self.buf.get(self.pos..self.pos.checked_add(len)?)?;
+        self.pos += len;
+        Some(bytes)
+    }
+}
+
+/// Reads the effects of a buffer in order. After an error it ends.
+pub fn records(buf: &[u8]) -> Records<'_> {
+    Records { buf, pos: 0 }
+}
+
+/// See [`records`].
+pub struct Records<'a> {
+    buf: &'a [u8],
+    pos: usize,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Effect<'a>, Broken>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = &self.buf[self.pos..];
+        if rest.is_empty() {
+            return None;
+        }
+        match Effect::decode(rest) {
+            Some((effect, len)) => {
+                self.pos += len;
+                Some(Ok(effect))
+            }
+            None => {
+                let offset = std::mem::replace(&mut self.pos, self.buf.len());
+                Some(Err(Broken { offset }))
+            }
+        }
+    }
+}

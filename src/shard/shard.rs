@@ -1,0 +1,505 @@
+//! The verbs of a shard: reads, writes, removal, what is known of a key.
+//!
+//! Promise: every mutator appends its effect, moves the versions of watched keys and keeps the
+//! counts, in the call that changes the key. Keys past their expiry are never seen: whichever verb
+//! meets one removes it and logs that.
+
+use std::ops::Range;
+
+use super::db::{Db, Place};
+use super::effect::{Effect, Effects};
+use super::entry::{Entry, New};
+use super::expiry::Position;
+use super::grave::Graveyard;
+use super::hash::Hasher;
+use super::value::{Decimal, Dump, Expire, Key, Meta, Ms, Owned, Value, parse_int};
+use super::watch::Watches;
+use crate::slot;
+
+/// Counts since the shard was made (or since [`Shard::reset_stats`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Keys removed because their time had come.
+    pub expired: u64,
+    /// Of those, the ones found by the expiry cycle.
+    pub expired_by_cycle: u64,
+}
+
+/// One core's keys. `Send`: it moves between cores in its box when a transaction spans shards.
+#[derive(Debug)]
+pub struct Shard {
+    /// Its number, `0..map.shards()`.
+    pub id: usize,
+    /// What it did since the owner last drained this.
+    pub effects: Effects,
+    pub(super) slots: Range<u16>,
+    pub(super) hasher: Hasher,
+    pub(super) dbs: Vec<Option<Box<Db>>>,
+    pub(super) watches: Watches,
+    pub(super) stats: Stats,
+    pub(super) graveyard: Graveyard,
+    pub(super) cycle: Position,
+}
+
+/// How a read counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// As a use of the key: hit or miss, and its access time.
+    Use,
+    /// As a look at it: hit or miss.
+    Look,
+    /// Not at all.
+    Peek,
+}
+
+impl Shard {
+    /// An empty shard of `map`. `seed` is the process's; `databases` how many numbers there are.
+    pub fn new(id: usize, map: slot::Map, seed: u64, databases: u16) -> Shard {
+        Shard {
+            id,
+            effects: Effects::default(),
+            slots: map.range(id),
+            hasher: Hasher::new(seed),
+            dbs: (0..databases).map(|_| None).collect(),
+            watches: Watches::default(),
+            stats: Stats::default(),
+            graveyard: Graveyard::default(),
+            cycle: Position::default(),
+        }
+    }
+
+    /// The slots it owns.
+    pub fn slots(&self) -> Range<u16> {
+        self.slots.clone()
+    }
+
+    /// A key with its slot and hash, as [`super::Keyspace::key`] makes it.
+    #[inline]
+    pub fn key<'a>(&self, db: u16, bytes: &'a [u8]) -> Key<'a> {
+        Key {
+            db,
+            slot: slot::slot_of(bytes),
+            hash: self.hasher.hash(bytes),
+            bytes,
+        }
+    }
+
+    // Reads.
+
+    /// The value, for a command that uses it: counts as hit or miss and as an access.
+    pub fn get(&mut self, k: &Key<'_>, now: Ms) -> Option<Value<'_>> {
+        self.read(k, now, Access::Use)
+    }
+
+    /// The value, for a command that only asks about the key (EXISTS, TYPE, TTL): counts as hit or
+    /// miss, not as an access.
+    pub fn look(&mut self, k: &Key<'_>, now: Ms) -> Option<Value<'_>> {
+        self.read(k, now, Access::Look)
+    }
+
+    /// The value, uncounted: for writes that build on it, and for the server's own questions.
+    pub fn peek(&mut self, k: &Key<'_>, now: Ms) -> Option<Value<'_>> {
+        self.read(k, now, Access::Peek)
+    }
+
+    #[inline]
+    fn read(&mut self, k: &Key<'_>, now: Ms, access: Access) -> Option<Value<'_>> {
+        let found = self.live(k, now);
+        if access != Access::Peek {
+            match found {
+                Some(_) => self.stats.hits += 1,
+                None => self.stats.misses += 1,
+            }
+        }
+        let place = found?;
+        let entry = self.dbs[usize::from(k.db)].as_deref_mut()?.at_mut(place);
+        if access == Access::Use {
+            entry.set_clock(clock(now));
+        }
+        Some(entry.value())
+    }
+
+    /// Whether the key lives. Uncounted.
+    pub fn contains(&mut self, k: &Key<'_>, now: Ms) -> bool {
+        self.peek(k, now).is_some()
+    }
+
+    /// Marks an access, as TOUCH does; tells whether the key lives. Counts as hit or miss.
+    pub fn touch(&mut self, k: &Key<'_>, now: Ms) -> bool {
+        self.get(k, now).is_some()
+    }
+
+    /// What is known of the key beside its value. Uncounted.
+    pub fn meta(&mut self, k: &Key<'_>, now: Ms) -> Option<Meta> {
+        let entry = self.entry(k, now)?;
+        let value = entry.value();
+        Some(Meta {
+            kind: value.kind(),
+            encoding: entry.encoding(),
+            expire_at: entry.expire(),
+            idle_secs: u64::from(clock(now).wrapping_sub(entry.clock()) & CLOCK_MASK),
+            value_len: value.len(),
+            bytes: entry.heap_bytes() + size_of::<Option<Entry>>(),
+        })
+    }
+
+    /// When the key expires: `None` for no such key, `Some(None)` for never. Counts as hit or miss.
+    pub fn expiry(&mut self, k: &Key<'_>, now: Ms) -> Option<Option<Ms>> {
+        self.look(k, now)?;
+        self.entry(k, now).map(Entry::expire)
+    }
+
+    // Writes.
+
+    /// Makes the key hold this string, whatever it held; tells whether it existed. A string that is a
+    /// canonical decimal number is kept as a number.
+    pub fn set(&mut self, k: &Key<'_>, value: &[u8], expire: Expire, now: Ms) -> bool {
+        let (existed, expire) = self.put(k, compact(value), expire, now);
+        self.effects.push(&Effect::Set {
+            db: k.db,
+            key: k.bytes,
+            value,
+            expire,
+        });
+        existed
+    }
+
+    /// Makes the key hold this number; tells whether it existed.
+    pub fn set_int(&mut self, k: &Key<'_>, n: i64, expire: Expire, now: Ms) -> bool {
+        let (existed, expire) = self.put(k, New::Int(n), expire, now);
+        let text = Decimal::new(n);
+        self.effects.push(&Effect::Set {
+            db: k.db,
+            key: k.bytes,
+            value: text.as_bytes(),
+            expire,
+        });
+        existed
+    }
+
+    /// Lengthens the string by these bytes, or makes the key hold them; tells the new length. The
+    /// caller has checked that the key holds no other type and that the length stays within limits.
+    pub fn append(&mut self, k: &Key<'_>, bytes: &[u8], now: Ms) -> usize {
+        let Some(place) = self.live(k, now) else {
+            self.set(k, bytes, Expire::None, now);
+            return bytes.len();
+        };
+        let len = self.db(k).at(place).value().len();
+        if bytes.is_empty() {
+            return len;
+        }
+        self.effects.push(&Effect::Append {
+            db: k.db,
+            key: k.bytes,
+            value: bytes,
+        });
+        self.change(k, place, now, |entry| entry.set_range(len, bytes))
+    }
+
+    /// Overwrites the string from `offset` on, with zeros before it if it was shorter, or makes one;
+    /// tells the new length. Writing no bytes changes nothing. Same conditions as [`Shard::append`].
+    pub fn set_range(&mut self, k: &Key<'_>, offset: usize, bytes: &[u8], now: Ms) -> usize {
+        let place = self.live(k, now);
+        if bytes.is_empty() {
+            return place.map_or(0, |place| self.db(k).at(place).value().len());
+        }
+        let Some(place) = place else {
+            let mut value = vec![0; offset];
+            value.extend_from_slice(bytes);
+            self.set(k, &value, Expire::None, now);
+            return value.len();
+        };
+        let at = offset as u64;
+        self.effects.push(&Effect::SetRange {
+            db: k.db,
+            key: k.bytes,
+            offset: at,
+            value: bytes,
+        });
+        self.change(k, place, now, |entry| entry.set_range(offset, bytes))
+    }
+
+    /// Sets or removes the expiry of a living key; tells whether there is one. A time in the past is
+    /// stored like any other: who wants the key gone deletes it.
+    pub fn expire_at(&mut self, k: &Key<'_>, at: Option<Ms>, now: Ms) -> bool {
+        let Some(place) = self.live(k, now) else {
+            return false;
+        };
+        let at = at.map(|at| at.max(1));
+        let db = self.db(k);
+        if db.at(place).expire() != at {
+            db.update(place, |entry| entry.set_expire(at));
+            self.effects.push(&Effect::ExpireAt {
+                db: k.db,
+                key: k.bytes,
+                at: at.unwrap_or(0),
+            });
+            self.watches.touch(k.db, k.bytes);
+        }
+        true
+    }
+
+    /// Removes the key; tells whether it lived.
+    pub fn delete(&mut self, k: &Key<'_>, now: Ms) -> bool {
+        let place = self.live(k, now);
+        place.map(|place| self.remove(k, place)).is_some()
+    }
+
+    /// A copy of the value and expiry, for COPY. Counts as a use.
+    pub fn dump(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
+        let value = match self.get(k, now)? {
+            Value::Str(bytes) => Owned::Str(bytes.to_vec()),
+            Value::Int(n) => Owned::Int(n),
+            Value::Object(object) => Owned::Object(Box::new(object.clone())),
+        };
+        let expire = self.entry(k, now)?.expire();
+        Some(Dump { value, expire })
+    }
+
+    /// The value and expiry out of the shard, for RENAME and MOVE; the key is gone.
+    pub fn take(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
+        let dump = self.dump(k, now)?;
+        self.delete(k, now);
+        Some(dump)
+    }
+
+    /// Makes the key hold what [`Shard::dump`] or [`Shard::take`] gave, whatever it held.
+    pub fn restore(&mut self, k: &Key<'_>, dump: Dump, now: Ms) {
+        let expire = dump.expire.map_or(Expire::None, Expire::At);
+        match dump.value {
+            Owned::Str(bytes) => {
+                self.set(k, &bytes, expire, now);
+            }
+            Owned::Int(n) => {
+                self.set_int(k, n, expire, now);
+            }
+            Owned::Object(object) => {
+                let encoded = object.encode();
+                let (_, expire) = self.put(k, New::Object(object), expire, now);
+                let (db, key) = (k.db, k.bytes);
+                self.effects.push(&Effect::Restore {
+                    db,
+                    key,
+                    object: &encoded,
+                    expire,
+                });
+            }
+        }
+    }
+
+    /// Removes every key of a database, or of all. Takes no longer for more keys: the memory is freed
+    /// by [`Shard::sweep`].
+    pub fn flush(&mut self, db: Option<u16>, now: Ms) {
+        for (db, key) in self.watches.of(db) {
+            let k = self.key(db, &key);
+            if self.contains(&k, now) {
+                self.watches.touch(db, &key);
+            }
+        }
+        self.bury(db);
+        self.effects.push(&Effect::Flush {
+            db,
+            slots: self.slots(),
+        });
+    }
+
+    /// Frees memory of flushed databases, about `budget` keys of it; tells whether there is more. A few
+    /// thousand take less than 100 us.
+    pub fn sweep(&mut self, budget: usize) -> bool {
+        self.graveyard.sweep(budget)
+    }
+
+    // Counts.
+
+    /// Living keys of a database, those past their expiry but not yet met included.
+    pub fn len(&self, db: u16) -> u64 {
+        self.dbs[usize::from(db)].as_deref().map_or(0, Db::len)
+    }
+
+    /// Whether no database holds a key.
+    pub fn is_empty(&self) -> bool {
+        self.dbs.iter().flatten().all(|db| db.len() == 0)
+    }
+
+    /// Keys of a database that have an expiry.
+    pub fn expires(&self, db: u16) -> u64 {
+        self.dbs[usize::from(db)].as_deref().map_or(0, Db::volatile)
+    }
+
+    /// Average time to live of a database's keys that have an expiry, in ms, estimated.
+    pub fn average_ttl(&self, db: u16, now: Ms) -> u64 {
+        self.dbs[usize::from(db)]
+            .as_deref()
+            .map_or(0, |db| db.average_ttl(now))
+    }
+
+    /// Bytes on the heap for keys, values and tables, estimated.
+    pub fn bytes_used(&self) -> usize {
+        self.dbs.iter().flatten().map(|db| db.bytes()).sum()
+    }
+
+    /// The counts.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Sets the counts to zero, as CONFIG RESETSTAT does.
+    pub fn reset_stats(&mut self) {
+        self.stats = Stats::default();
+    }
+
+    // Prefetch: see `Keyspace`.
+
+    /// First stage: the slot's header.
+    #[inline]
+    pub fn prefetch_slot(&self, k: &Key<'_>) {
+        if let Some(Some(db)) = self.dbs.get(usize::from(k.db)) {
+            db.prefetch_slot(k);
+        }
+    }
+
+    /// Second stage: the bucket.
+    #[inline]
+    pub fn prefetch_bucket(&self, k: &Key<'_>) {
+        if let Some(Some(db)) = self.dbs.get(usize::from(k.db)) {
+            db.prefetch_cells(k);
+        }
+    }
+
+    /// Third stage: the entry.
+    #[inline]
+    pub fn prefetch_entry(&self, k: &Key<'_>) {
+        if let Some(Some(db)) = self.dbs.get(usize::from(k.db)) {
+            db.prefetch_entry(k);
+        }
+    }
+
+    // The bones.
+
+    /// The database of a key, made if need be.
+    #[inline]
+    pub(super) fn db(&mut self, k: &Key<'_>) -> &mut Db {
+        let slots = &self.slots;
+        self.dbs[usize::from(k.db)].get_or_insert_with(|| Box::new(Db::new(slots.clone())))
+    }
+
+    #[inline]
+    pub(super) fn find(&self, k: &Key<'_>) -> Option<Place> {
+        self.dbs[usize::from(k.db)].as_deref()?.find(k)
+    }
+
+    /// Where the key is, if it lives; if its time has come it is removed.
+    #[inline]
+    pub(super) fn live(&mut self, k: &Key<'_>, now: Ms) -> Option<Place> {
+        let db = self.dbs[usize::from(k.db)].as_deref()?;
+        let place = db.find(k)?;
+        if db.at(place).is_dead(now) {
+            self.bury_dead(k, place);
+            return None;
+        }
+        Some(place)
+    }
+
+    #[cold]
+    fn bury_dead(&mut self, k: &Key<'_>, place: Place) {
+        self.remove(k, place);
+        self.stats.expired += 1;
+    }
+
+    fn entry(&mut self, k: &Key<'_>, now: Ms) -> Option<&Entry> {
+        let place = self.live(k, now)?;
+        Some(self.db(k).at(place))
+    }
+
+    /// Writes a value; tells whether the key existed, and the expiry it has now.
+    #[inline]
+    fn put(&mut self, k: &Key<'_>, value: New<'_>, expire: Expire, now: Ms) -> (bool, Option<Ms>) {
+        let place = self.live(k, now);
+        let expire = match (expire, place) {
+            (Expire::At(at), _) => Some(at.max(1)),
+            (Expire::Keep, Some(place)) => self.db(k).at(place).expire(),
+            (Expire::Keep | Expire::None, _) => None,
+        };
+        self.store(k, place, value, expire, clock(now));
+        self.watches.touch(k.db, k.bytes);
+        (place.is_some(), expire)
+    }
+
+    /// Puts a value where the key is, or adds the key.
+    #[inline]
+    pub(super) fn store(
+        &mut self,
+        k: &Key<'_>,
+        place: Option<Place>,
+        value: New<'_>,
+        expire: Option<Ms>,
+        clock: u32,
+    ) {
+        match place {
+            Some(place) => self
+                .db(k)
+                .update(place, |entry| entry.set_value(value, expire, clock)),
+            None => {
+                self.db(k); // there from here on
+                if let Some(Some(db)) = self.dbs.get_mut(usize::from(k.db)) {
+                    db.insert(
+                        k,
+                        Entry::new(0, k.bytes, value, expire, clock),
+                        &self.hasher,
+                    );
+                }
+            }
+        }
+    }
+
+    fn change<R>(
+        &mut self,
+        k: &Key<'_>,
+        place: Place,
+        now: Ms,
+        f: impl FnOnce(&mut Entry) -> R,
+    ) -> R {
+        self.watches.touch(k.db, k.bytes);
+        self.db(k).update(place, |entry| {
+            entry.set_clock(clock(now));
+            f(entry)
+        })
+    }
+
+    fn remove(&mut self, k: &Key<'_>, place: Place) {
+        self.db(k).remove(place);
+        self.effects.push(&Effect::Del {
+            db: k.db,
+            key: k.bytes,
+        });
+        self.watches.touch(k.db, k.bytes);
+    }
+
+    /// Hands the tables of a database, or of all, to the graveyard.
+    pub(super) fn bury(&mut self, db: Option<u16>) {
+        for (number, seat) in self.dbs.iter_mut().enumerate() {
+            if db.is_none_or(|db| usize::from(db) == number)
+                && let Some(db) = seat.take()
+            {
+                self.graveyard.bury(*db);
+            }
+        }
+    }
+}
+
+/// A string as it is best kept.
+#[inline]
+pub(super) fn compact(bytes: &[u8]) -> New<'_> {
+    parse_int(bytes).map_or(New::Text(bytes), New::Int)
+}
+
+pub(super) const CLOCK_MASK: u32 = 0xff_ffff;
+
+/// The access clock: unix seconds, the low 24 bits.
+pub(super) fn clock(now: Ms) -> u32 {
+    (now / 1000) as u32 & CLOCK_MASK
+}

@@ -1,0 +1,47 @@
+//! Cutting effects by owner, for a start with another number of shards.
+//!
+//! Promise: no record is rewritten (but a flush, which is narrowed) and none is allocated for by itself.
+
+use super::effect::{Broken, Effect, Effects};
+use crate::slot;
+
+/// Cuts a buffer by owner: each record is appended to `out[map.owner(its slot)]`, in order; a flush
+/// goes to every shard it touches, narrowed to that shard's slots. Runs of records of one owner are
+/// copied at once. On error `out` holds what came before.
+///
+/// # Panics
+/// When `out` has fewer than `map.shards()` elements.
+pub fn split(buf: &[u8], map: &slot::Map, out: &mut [Effects]) -> Result<(), Broken> {
+    let mut pos = 0;
+    let mut run = (0, 0); // start, owner
+    while pos < buf.len() {
+        let Some((effect, len)) = Effect::decode(&buf[pos..]) else {
+            out[run.1].buf.extend_from_slice(&buf[run.0..pos]);
+            return Err(Broken { offset: pos });
+        };
+        let slots = effect.slots();
+        let last = if slots.is_empty() {
+            slots.start.min(slot::SLOTS - 1)
+        } else {
+            slots.end - 1
+        };
+        let (from, to) = (map.owner(slots.start.min(last)), map.owner(last));
+        if from != run.1 || from != to {
+            out[run.1].buf.extend_from_slice(&buf[run.0..pos]);
+            run = (pos, from);
+        }
+        if let (true, Effect::Flush { db, .. }) = (from != to, &effect) {
+            for (owner, part) in out.iter_mut().enumerate().take(to + 1).skip(from) {
+                let own = map.range(owner);
+                let slots = slots.start.max(own.start)..slots.end.min(own.end);
+                part.push(&Effect::Flush { db: *db, slots });
+            }
+            run = (pos + len, to);
+        } else {
+            out[from].records += 1;
+        }
+        pos += len;
+    }
+    out[run.1].buf.extend_from_slice(&buf[run.0..]);
+    Ok(())
+}

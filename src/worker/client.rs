@@ -1,0 +1,137 @@
+//! What a core knows of a client beyond its bytes: who it is, which database, which transaction.
+
+use super::slab::Id;
+use crate::command::Command;
+use crate::net::conn::Conn;
+use crate::resp::Proto;
+
+/// A client of this core.
+pub struct Client {
+    /// Its connection.
+    pub conn: Conn,
+    /// Its number, unique in the process and never used again.
+    pub id: u64,
+    /// Where it comes from, `ip:port`.
+    pub addr: String,
+    /// Where it came to, `ip:port`.
+    pub laddr: String,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_ver: Vec<u8>,
+    /// The selected database.
+    pub db: u16,
+    /// RESP2 or RESP3.
+    pub proto: Proto,
+    /// Whether it may send commands other than those that authenticate.
+    pub authenticated: bool,
+    /// When it came, Unix ms.
+    pub since_ms: u64,
+    /// When it last sent something, Unix ms.
+    pub active_ms: u64,
+    /// The window of activity it was last counted in.
+    pub window: u64,
+    /// The last command.
+    pub last: Option<&'static Command>,
+    /// MULTI, if open.
+    pub multi: Option<Queue>,
+    /// WATCH.
+    pub watched: Vec<Watched>,
+    /// What its next command waits for.
+    pub waiting: Waiting,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// CLIENT REPLY.
+    pub reply: ReplyMode,
+    /// Since when it owes us reading more than the soft limit, Unix ms.
+    pub over_soft_since: Option<u64>,
+    /// Whether it is on the list of those with input.
+    pub has_input: bool,
+    /// Whether it is on the list of those with output.
+    pub has_output: bool,
+    /// Whether it is on the list of those whose replies wait for the log.
+    pub held: bool,
+    /// It has said good-bye, or the server stops: what it sent is executed, then it is closed.
+    pub leaving: bool,
+    /// Whether we have said good-bye.
+    pub said_goodbye: bool,
+}
+
+/// A reason not to take a client's next command yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// None.
+    Nothing,
+    /// Its transaction runs.
+    Tx(u64),
+    /// The other cores are being asked.
+    Gather(u64),
+    /// This core's shard is lent out.
+    Shard,
+    /// DEBUG SLEEP, until this time in monotonic microseconds.
+    Until(u64),
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Replies are sent.
+    On,
+    /// None is.
+    Off,
+    /// The next one is not.
+    Skip,
+}
+
+/// The commands of an open MULTI.
+#[derive(Default)]
+pub struct Queue {
+    /// In order.
+    pub commands: Vec<Queued>,
+    /// Whether one of them was refused: EXEC then aborts.
+    pub refused: bool,
+    /// Bytes of their arguments.
+    pub bytes: usize,
+}
+
+/// A command of an open MULTI.
+pub struct Queued {
+    /// Its row.
+    pub command: &'static Command,
+    /// Its number in the table.
+    pub number: u16,
+    /// Its arguments, name first.
+    pub args: Vec<Vec<u8>>,
+}
+
+impl Queued {
+    /// The arguments as handlers take them.
+    pub fn argv(&self) -> Vec<&[u8]> {
+        self.args.iter().map(Vec::as_slice).collect()
+    }
+}
+
+/// A watched key and the version it had.
+#[derive(Clone)]
+pub struct Watched {
+    /// Its database.
+    pub db: u16,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The version that EXEC wants to find again.
+    pub version: u64,
+}
+
+impl Client {
+    /// The address of the client in its core's slab.
+    pub fn at(&self, index: u32) -> Id {
+        Id {
+            index,
+            generation: self.conn.generation(),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Commands whose key lives on another core: sent in one message for each core and tick, executed
+//! there, answered in one message, and put into their seats.
+
+use std::mem;
+
+use super::client::{Client, ReplyMode, Waiting};
+use super::message::{Batch, Item, Message};
+use super::slab::Id;
+use super::tick::Flow;
+use super::{Home, Worker};
+use crate::command::{self, Run};
+use crate::resp::Reply;
+
+/// The seat of a reply that nobody wants.
+const NO_SEAT: u32 = u32::MAX;
+/// Batches kept for their next use.
+const SPARE: usize = 64;
+
+impl Worker {
+    /// Puts a command into the batch for the core that owns its key.
+    pub(super) fn forward(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        core: usize,
+        number: u16,
+        argv: &[&[u8]],
+    ) -> Flow {
+        let seat = match client.reply {
+            ReplyMode::On => client.conn.replies.leave_seat(),
+            ReplyMode::Skip => {
+                client.reply = ReplyMode::On;
+                NO_SEAT
+            }
+            ReplyMode::Off => NO_SEAT,
+        };
+        let item = Item {
+            client: (index, client.conn.generation()),
+            seat,
+            command: number,
+            db: client.db,
+            proto: client.proto,
+            args: argv.len() as u32,
+            reply_end: 0,
+        };
+        let spare = &mut self.spare_batches;
+        let batch = self.forwarding[core].get_or_insert_with(|| spare.pop().unwrap_or_default());
+        batch.from = self.core;
+        batch.push(argv, item);
+        self.stats.forwarded += 1;
+        self.any_forwarding = true;
+        Flow::Next
+    }
+
+    /// Moves the batches into the outboxes, ahead of whatever is sent next.
+    pub(super) fn send_forwarding(&mut self) {
+        if !mem::take(&mut self.any_forwarding) {
+            return;
+        }
+        for core in 0..self.forwarding.len() {
+            if let Some(batch) = self.forwarding[core].take() {
+                self.mesh.send(core, Message::Exec(batch));
+            }
+        }
+    }
+
+    /// Executes another core's commands.
+    pub(super) fn run_batch(&mut self, mut batch: Box<Batch>) {
+        let bytes = mem::take(&mut batch.bytes);
+        let ends = mem::take(&mut batch.ends);
+        let mut items = mem::take(&mut batch.items);
+        self.prefetch_batch(&bytes, &ends, &items);
+        let mut replies = mem::take(&mut batch.replies);
+        let mut first = 0;
+        let mut argv: Vec<&[u8]> = Vec::new();
+        for item in &mut items {
+            argv.clear();
+            for i in first..first + item.args as usize {
+                let start = if i == 0 { 0 } else { ends[i - 1] as usize };
+                argv.push(&bytes[start..ends[i] as usize]);
+            }
+            first += item.args as usize;
+            match command::by_id(item.command) {
+                Some(row) => {
+                    if let Some(e) = self.forbids(row) {
+                        self.stats.refused(item.command);
+                        let mark = replies.len();
+                        e.write(&mut Reply {
+                            buf: &mut replies,
+                            proto: item.proto,
+                        });
+                        self.stats.error(&replies[mark..]);
+                    } else if let Run::Data(f) = row.run {
+                        let context = (item.db, item.proto);
+                        self.run_data(
+                            f,
+                            row,
+                            item.command,
+                            context,
+                            &argv,
+                            &mut replies,
+                            None,
+                            None,
+                        );
+                    }
+                }
+                None => unreachable!("the sender took the number from the same table"),
+            }
+            item.reply_end = replies.len() as u32;
+        }
+        drop(argv);
+        self.stats.executed_for_others += items.len() as u64;
+        (batch.bytes, batch.ends, batch.items, batch.replies) = (bytes, ends, items, replies);
+        self.answered.push(batch);
+    }
+
+    fn prefetch_batch(&mut self, bytes: &[u8], ends: &[u32], items: &[Item]) {
+        if items.len() < 2 {
+            return;
+        }
+        let mut first = 0;
+        let mut keys = Vec::with_capacity(items.len());
+        for item in items {
+            if item.args > 1 {
+                let key = &bytes[ends[first] as usize..ends[first + 1] as usize];
+                keys.push(self.ks.key(item.db, key));
+            }
+            first += item.args as usize;
+        }
+        for key in &keys {
+            if self.ks.owner(key.slot) == self.core {
+                self.ks.prefetch_slot(key);
+            }
+        }
+        for key in &keys {
+            if self.ks.owner(key.slot) == self.core {
+                self.ks.prefetch_bucket(key);
+            }
+        }
+        for key in &keys {
+            if self.ks.owner(key.slot) == self.core {
+                self.ks.prefetch_entry(key);
+            }
+        }
+    }
+
+    /// Sends answered batches home; under `always`, those that wait for the log wait here.
+    pub(super) fn send_answers(&mut self, hold: Option<u64>) {
+        for batch in mem::take(&mut self.answered) {
+            match hold {
+                None => self.mesh.send(batch.from, Message::Done(batch)),
+                Some(ticket) => self.held_batches.push_back((ticket, batch)),
+            }
+        }
+    }
+
+    /// Sends the batches home that waited for tickets up to `durable`.
+    pub(super) fn release_answers(&mut self, durable: u64) {
+        while self
+            .held_batches
+            .front()
+            .is_some_and(|(ticket, _)| *ticket <= durable)
+        {
+            if let Some((_, batch)) = self.held_batches.pop_front() {
+                self.mesh.send(batch.from, Message::Done(batch));
+            }
+        }
+    }
+
+    /// Puts the replies of a batch into their seats.
+    pub(super) fn take_answers(&mut self, mut batch: Box<Batch>) {
+        let mut start = 0;
+        for item in &batch.items {
+            let reply = &batch.replies[start..item.reply_end as usize];
+            start = item.reply_end as usize;
+            let (index, generation) = item.client;
+            if item.seat == NO_SEAT {
+                continue;
+            }
+            if let Some(client) = self.clients.get(Id { index, generation }) {
+                client.conn.replies.fill(item.seat, reply);
+                if !client.has_output {
+                    client.has_output = true;
+                    self.output.push(index);
+                }
+            }
+        }
+        batch.clear();
+        if self.spare_batches.len() < SPARE {
+            self.spare_batches.push(batch);
+        }
+    }
+
+    /// Handles what waits for the shard, in order, while the shard is here.
+    pub(super) fn serve_queue(&mut self) {
+        while matches!(self.home, Home::Here) {
+            match self.queue.pop_front() {
+                Some(Message::Exec(batch)) => self.run_batch(batch),
+                Some(Message::Take { tx, from }) => self.lend(tx, from),
+                Some(Message::Ask {
+                    from,
+                    gather,
+                    question,
+                }) => {
+                    self.answer(from, gather, &question);
+                }
+                Some(_) => unreachable!("only commands, takes and questions wait for the shard"),
+                None => break,
+            }
+        }
+        if self.free() && !self.stalled.is_empty() {
+            for index in mem::take(&mut self.stalled) {
+                // The index may have a new bearer by now.
+                if self
+                    .clients
+                    .at(index)
+                    .is_some_and(|c| c.waiting == Waiting::Shard)
+                {
+                    self.resume(index);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! The log of one core, driven: what its writer wants goes to the ring, what the ring completes
+//! goes back to the writer.
+//!
+//! Errands that block (making a segment file) run on the executor's blocking thread; while one
+//! runs, the loop yields to the executor at least every millisecond.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::gather::LogReport;
+use super::message::TxRecord;
+use crate::disk::real::{RealDisk, RealFile};
+use crate::disk::{Disk, DiskFile, Sealed};
+use crate::log::{Done, FileNo, Op, OpId, Part, Policy, Refusal, Tx, Writer};
+use crate::net::ring::{Kind, Ring, Token};
+
+/// Results of errands, shared with the tasks that run them.
+type Finished = Rc<RefCell<Vec<(OpId, Option<FileNo>, io::Result<Option<RealFile>>)>>>;
+
+/// A core's log, or the absence of one.
+pub struct LogDrive {
+    log: Option<Running>,
+}
+
+/// A log that was opened, ready to be handed to its core.
+pub struct OpenLog {
+    writer: Writer,
+    disk: Arc<RealDisk>,
+    files: Files,
+}
+
+type Files = [Option<RealFile>; FileNo::COUNT];
+
+struct Running {
+    writer: Writer,
+    disk: Arc<RealDisk>,
+    files: Files,
+    pending: Vec<Option<Pending>>,
+    free: Vec<u32>,
+    ops: Vec<Op>,
+    finished: Finished,
+    errands: usize,
+    last_ticket: u64,
+    in_flight: u64,
+}
+
+struct Pending {
+    id: OpId,
+    what: Await,
+}
+
+enum Await {
+    Write {
+        file: FileNo,
+        offset: u64,
+        dsync: bool,
+        buf: Sealed,
+    },
+    Sync {
+        file: FileNo,
+    },
+}
+
+impl OpenLog {
+    /// Opens a log, blocking: its first frame is durable when this returns.
+    ///
+    /// # Errors
+    /// The first error of the disk; nothing was promised to anybody yet.
+    pub fn open(mut writer: Writer, disk: Arc<RealDisk>) -> io::Result<OpenLog> {
+        let mut files = Files::default();
+        let mut ops = Vec::new();
+        let started = std::time::Instant::now();
+        while !writer.opened() {
+            let now = started.elapsed().as_micros() as u64;
+            writer.poll(now, &mut ops);
+            if ops.is_empty() {
+                let why = match (writer.failure(), writer.accepts()) {
+                    (Some(why), _) => why.to_owned(),
+                    (None, Err(refusal)) => refusal.to_string(),
+                    (None, Ok(())) => "nothing is left to do and it is not open".to_owned(),
+                };
+                return Err(io::Error::other(format!("the log cannot be opened: {why}")));
+            }
+            for op in ops.drain(..) {
+                match op {
+                    Op::Write {
+                        id,
+                        file,
+                        offset,
+                        buf,
+                        dsync,
+                    } => {
+                        let result = file_of(&files, file)?.write_at(&buf, offset, dsync);
+                        writer.done(id, result.map(|n| Done::Written(buf, n)), now);
+                    }
+                    Op::Sync { id, file } => {
+                        let result = file_of(&files, file)?.sync();
+                        writer.done(id, result.map(|()| Done::Synced), now);
+                    }
+                    Op::Perform { id, file, work } => {
+                        let file_made = disk.perform(&work)?;
+                        if let (Some(no), Some(made)) = (file, file_made) {
+                            files[no.index()] = Some(made);
+                        }
+                        writer.done(id, Ok(Done::Performed), now);
+                    }
+                    Op::Close { file } => files[file.index()] = None,
+                }
+            }
+        }
+        Ok(OpenLog {
+            writer,
+            disk,
+            files,
+        })
+    }
+}
+
+fn file_of(files: &Files, no: FileNo) -> io::Result<&RealFile> {
+    files[no.index()]
+        .as_ref()
+        .ok_or_else(|| io::Error::other("a log file that is not open"))
+}
+
+impl LogDrive {
+    /// The drive of an opened log; every other core's must be open too.
+    pub fn new(open: Option<OpenLog>) -> LogDrive {
+        let log = open.map(|open| {
+            let OpenLog {
+                mut writer,
+                disk,
+                files,
+            } = open;
+            writer.start();
+            Running {
+                writer,
+                disk,
+                files,
+                pending: Vec::new(),
+                free: Vec::new(),
+                ops: Vec::new(),
+                finished: Finished::default(),
+                errands: 0,
+                last_ticket: 0,
+                in_flight: 0,
+            }
+        });
+        LogDrive { log }
+    }
+
+    /// Whether there is a log.
+    pub fn is_on(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Whether a write may run now.
+    pub fn accepts(&self) -> Result<(), Refusal> {
+        self.log.as_ref().map_or(Ok(()), |log| log.writer.accepts())
+    }
+
+    /// Why the log is over, if it failed.
+    pub fn failure(&self) -> Option<&str> {
+        self.log.as_ref().and_then(|log| log.writer.failure())
+    }
+
+    /// The number the log gives next.
+    pub fn next_lsn(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.writer.next_lsn())
+    }
+
+    /// Appends one tick's effects.
+    pub fn append(&mut self, effects: &[u8], records: u32) {
+        if let Some(log) = &mut self.log {
+            log.last_ticket = log.writer.append(effects, records).0;
+        }
+    }
+
+    /// Appends a transaction across shards.
+    pub fn append_tx(&mut self, record: &Arc<TxRecord>) {
+        let Some(log) = &mut self.log else { return };
+        let parts: Vec<Part<'_>> = record
+            .parts
+            .iter()
+            .map(|part| Part {
+                core: part.core,
+                lsn: part.lsn,
+                records: part.records,
+                effects: &part.effects,
+            })
+            .collect();
+        // A refusal has failed the writer, and the loop stops the server for that.
+        if let Ok(ticket) = log.writer.append_tx(&Tx {
+            id: record.id,
+            parts: &parts,
+        }) {
+            log.last_ticket = ticket.0;
+        }
+    }
+
+    /// The ticket of the last append.
+    pub fn last_ticket(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.last_ticket)
+    }
+
+    /// The last durable ticket.
+    pub fn durable(&self) -> u64 {
+        self.log
+            .as_ref()
+            .map_or(u64::MAX, |log| log.writer.durable().0)
+    }
+
+    /// Changes the policy.
+    pub fn set_policy(&mut self, policy: Policy) {
+        if let Some(log) = &mut self.log {
+            log.writer.set_policy(policy);
+        }
+    }
+
+    /// Starts what the writer wants; `bell` wakes the loop when an errand is done.
+    pub fn drive(&mut self, now_us: u64, ring: &mut Ring, bell: &Rc<dyn Fn()>) {
+        let Some(log) = &mut self.log else { return };
+        let finished: Vec<_> = log.finished.borrow_mut().drain(..).collect();
+        for (id, file, result) in finished {
+            log.errands -= 1;
+            let done = result.map(|made| {
+                if let (Some(no), Some(made)) = (file, made) {
+                    log.files[no.index()] = Some(made);
+                }
+                Done::Performed
+            });
+            if let Err(e) = &done {
+                tracing::warn!("log: {e}");
+            }
+            log.writer.done(id, done, now_us);
+        }
+        let mut ops = std::mem::take(&mut log.ops);
+        log.writer.poll(now_us, &mut ops);
+        for op in ops.drain(..) {
+            match op {
+                Op::Write {
+                    id,
+                    file,
+                    offset,
+                    buf,
+                    dsync,
+                } => {
+                    log.start(
+                        id,
+                        Await::Write {
+                            file,
+                            offset,
+                            dsync,
+                            buf,
+                        },
+                        ring,
+                    );
+                }
+                Op::Sync { id, file } => log.start(id, Await::Sync { file }, ring),
+                Op::Perform { id, file, work } => {
+                    log.errands += 1;
+                    let (disk, finished) = (log.disk.clone(), log.finished.clone());
+                    let bell = bell.clone();
+                    glommio::spawn_local(async move {
+                        let run = move || disk.perform(&work);
+                        let result = glommio::executor().spawn_blocking(run).await;
+                        finished.borrow_mut().push((id, file, result));
+                        bell();
+                    })
+                    .detach();
+                }
+                Op::Close { file } => log.files[file.index()] = None,
+            }
+        }
+        log.ops = ops;
+    }
+
+    /// An operation ended on the ring.
+    pub fn completed(&mut self, index: u32, result: i32, now_us: u64, ring: &mut Ring) {
+        let Some(log) = &mut self.log else { return };
+        let Some(pending) = log.pending.get_mut(index as usize).and_then(Option::take) else {
+            return;
+        };
+        log.free.push(index);
+        log.in_flight -= 1;
+        let result = if result < 0 {
+            Err(io::Error::from_raw_os_error(-result))
+        } else {
+            Ok(result as usize)
+        };
+        if let Err(e) = &result
+            && matches!(e.raw_os_error(), Some(libc::EINTR | libc::EAGAIN))
+        {
+            // The kernel did not try; this is not a second attempt at a failed write.
+            log.start(pending.id, pending.what, ring);
+            return;
+        }
+        let done = match pending.what {
+            Await::Write { buf, .. } => result.map(|n| Done::Written(buf, n)),
+            Await::Sync { .. } => result.map(|_| Done::Synced),
+        };
+        log.writer.done(pending.id, done, now_us);
+    }
+
+    /// Whether an errand runs on the executor.
+    pub fn has_errands(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.errands > 0)
+    }
+
+    /// When the writer must be polled again without other events, in monotonic microseconds.
+    pub fn deadline(&self) -> Option<u64> {
+        self.log.as_ref().and_then(|log| log.writer.deadline())
+    }
+
+    /// Bytes that were appended and not handed to the disk yet.
+    pub fn backlog(&self) -> usize {
+        self.log.as_ref().map_or(0, |log| log.writer.backlog())
+    }
+
+    /// Starts closing: everything is written, sealed off and synced.
+    pub fn close(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.writer.close();
+        }
+    }
+
+    /// Whether it is closed, or over.
+    pub fn closed(&self) -> bool {
+        self.log
+            .as_ref()
+            .is_none_or(|log| log.writer.closed() && log.errands == 0)
+    }
+
+    /// What INFO tells of it.
+    pub fn report(&self) -> LogReport {
+        let Some(log) = &self.log else {
+            return LogReport::default();
+        };
+        let counters = log.writer.counters();
+        LogReport {
+            on: true,
+            bytes: counters.written_bytes,
+            appended: counters.effect_bytes,
+            frames: counters.frames,
+            syncs: counters.syncs,
+            pending: log.writer.backlog() as u64,
+            in_flight: log.in_flight,
+            refusal: log
+                .writer
+                .accepts()
+                .err()
+                .map(|refusal| refusal.to_string()),
+            segments: counters.segments,
+            sealed: (counters.sealed_messages, counters.sealed_bytes),
+            opened: (0, 0),
+            open_failures: 0,
+        }
+    }
+}
+
+impl Running {
+    fn start(&mut self, id: OpId, what: Await, ring: &mut Ring) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.pending.push(None);
+            (self.pending.len() - 1) as u32
+        });
+        let token = Token::new(Kind::Log, 0, index);
+        let file = match &what {
+            Await::Write { file, .. } | Await::Sync { file } => *file,
+        };
+        let Some(file) = &self.files[file.index()] else {
+            unreachable!("the writer names open files only");
+        };
+        let fd = file.raw_fd();
+        match &what {
+            Await::Write {
+                offset, dsync, buf, ..
+            } => {
+                // SAFETY: the bytes are on the heap behind `buf`, which stays in `pending` until
+                // this token's completion takes it out.
+                unsafe { ring.write(fd, buf.bytes(), *offset, *dsync, token) };
+            }
+            Await::Sync { .. } => ring.sync(fd, token),
+        }
+        self.pending[index as usize] = Some(Pending { id, what });
+        self.in_flight += 1;
+    }
+}

@@ -1,0 +1,139 @@
+//! What cores say to each other.
+
+use std::sync::Arc;
+
+use super::gather::{Answer, Question};
+use crate::resp::Proto;
+use crate::shard::Shard;
+
+/// A message to a core.
+pub enum Message {
+    /// Commands whose keys live on the receiver.
+    Exec(Box<Batch>),
+    /// The same commands, answered.
+    Done(Box<Batch>),
+    /// The sender's transaction wants the receiver's shard.
+    Take {
+        /// The transaction.
+        tx: u64,
+        /// The sender.
+        from: usize,
+    },
+    /// The shard is lent to the transaction.
+    Grant {
+        /// The transaction.
+        tx: u64,
+        /// The shard itself; nobody else can touch it meanwhile.
+        shard: Box<Shard>,
+        /// The number its log gives to the next record.
+        next_lsn: u64,
+    },
+    /// The shard comes home.
+    Return {
+        /// The transaction.
+        tx: u64,
+        /// The sender.
+        from: usize,
+        /// The shard.
+        shard: Box<Shard>,
+        /// What to log, if the transaction wrote to more than one shard, and this is one of them.
+        record: Option<Arc<TxRecord>>,
+    },
+    /// The receiver's transaction is durable on the sender's shard.
+    Durable {
+        /// The transaction.
+        tx: u64,
+    },
+    /// The sender asks all cores.
+    Ask {
+        /// The sender.
+        from: usize,
+        /// The sender's number for the question.
+        gather: u64,
+        /// The question.
+        question: Arc<Question>,
+    },
+    /// The answer of one core.
+    Answer {
+        /// The receiver's number for the question.
+        gather: u64,
+        /// The answer.
+        answer: Box<Answer>,
+    },
+    /// Stop accepting, let everything end, seal the log, and end.
+    Stop,
+}
+
+/// The commands one core sends another in a tick, and later their replies. The same memory makes
+/// the way there and back, and is used again.
+#[derive(Default)]
+pub struct Batch {
+    /// The sender of the commands.
+    pub from: usize,
+    /// The arguments' bytes.
+    pub bytes: Vec<u8>,
+    /// Each argument's end in `bytes`.
+    pub ends: Vec<u32>,
+    /// The commands.
+    pub items: Vec<Item>,
+    /// The replies' bytes.
+    pub replies: Vec<u8>,
+}
+
+/// One command of a batch.
+#[derive(Clone, Copy)]
+pub struct Item {
+    /// Its client, by index and generation, on the sender.
+    pub client: (u32, u32),
+    /// The seat its reply takes.
+    pub seat: u32,
+    /// Which command, by its number in the table.
+    pub command: u16,
+    /// The selected database.
+    pub db: u16,
+    /// The client's protocol.
+    pub proto: Proto,
+    /// How many arguments it has.
+    pub args: u32,
+    /// Where its reply ends in `replies`.
+    pub reply_end: u32,
+}
+
+impl Batch {
+    /// Adds a command.
+    pub fn push(&mut self, args: &[&[u8]], item: Item) {
+        for arg in args {
+            self.bytes.extend_from_slice(arg);
+            self.ends.push(self.bytes.len() as u32);
+        }
+        self.items.push(item);
+    }
+
+    /// Empties it for its next use.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.items.clear();
+        self.replies.clear();
+    }
+}
+
+/// A transaction that wrote to several shards, as each of their logs holds it.
+pub struct TxRecord {
+    /// Its number: unique within a run.
+    pub id: u64,
+    /// What it did, shard by shard.
+    pub parts: Vec<TxPart>,
+}
+
+/// What a transaction did to one shard.
+pub struct TxPart {
+    /// The shard.
+    pub core: u16,
+    /// The number its log gives this transaction.
+    pub lsn: u64,
+    /// The effects, encoded.
+    pub effects: Vec<u8>,
+    /// How many.
+    pub records: u32,
+}

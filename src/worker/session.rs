@@ -1,0 +1,366 @@
+//! Commands about the connection itself: who is there, in which protocol, on which database.
+//!
+//! Source: the Redis command pages of AUTH, HELLO, SELECT, RESET, QUIT and CLIENT. What concerns
+//! all cores is in [`super::admin`], what concerns transactions in [`super::multi`].
+
+use super::Worker;
+use super::client::{Client, ReplyMode};
+use super::tick::Flow;
+use crate::command::{Command, Error, SessionCmd};
+use crate::net::conn::Phase;
+use crate::resp::Proto;
+
+/// The name of the only user so far.
+pub const DEFAULT_USER: &str = "default";
+
+const WRONGPASS: Error =
+    Error::Text("WRONGPASS invalid username-password pair or user is disabled.");
+
+/// A database number as SELECT takes it.
+pub fn database(arg: &[u8]) -> Option<u16> {
+    crate::resp::number::parse_i64(arg).and_then(|n| u16::try_from(n).ok())
+}
+
+impl Worker {
+    /// Carries out a session command.
+    pub(super) fn session(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        session: SessionCmd,
+        row: &'static Command,
+        number: u16,
+        argv: &[&[u8]],
+    ) -> Flow {
+        match session {
+            SessionCmd::Multi => self.multi(client),
+            SessionCmd::Exec => self.exec_command(client, index),
+            SessionCmd::Discard => self.discard(client, index),
+            SessionCmd::Watch => self.watch(client, index, argv),
+            SessionCmd::Unwatch => self.forget_watched(client, index),
+            SessionCmd::Quit => {
+                self.reply(client).ok();
+                Flow::Close
+            }
+            SessionCmd::Reset => self.reset(client),
+            _ => {
+                if self.own(client, session, argv) {
+                    Flow::Next
+                } else {
+                    self.administer(client, index, session, row, number, argv)
+                }
+            }
+        }
+    }
+
+    /// Carries out a session command inside EXEC, where nothing may be waited for.
+    pub(super) fn session_in_exec(
+        &mut self,
+        client: &mut Client,
+        session: SessionCmd,
+        row: &'static Command,
+        number: u16,
+        argv: &[&[u8]],
+    ) {
+        let started = super::clock::ticks();
+        if session == SessionCmd::Unwatch {
+            // EXEC has forgotten everything already.
+            self.reply(client).ok();
+        } else if !self.own(client, session, argv) {
+            let flow = self.administer(client, u32::MAX, session, row, number, argv);
+            debug_assert!(
+                flow == Flow::Next,
+                "{} waits and must not be queued",
+                row.name
+            );
+        }
+        let ns = self.clock.ns(super::clock::ticks().wrapping_sub(started));
+        self.stats
+            .executed(number, ns, false, self.settings.latency.tracking);
+    }
+
+    /// Commands about this connection that are answered at once; whether this was one.
+    fn own(&mut self, client: &mut Client, session: SessionCmd, argv: &[&[u8]]) -> bool {
+        let result = match session {
+            SessionCmd::Auth => self.auth(client, argv),
+            SessionCmd::Hello => self.hello(client, argv),
+            SessionCmd::Select => self.select(client, argv[1]),
+            SessionCmd::ClientId => {
+                let id = client.id as i64;
+                self.reply(client).int(id);
+                Ok(())
+            }
+            SessionCmd::ClientGetname => {
+                let name = client.name.clone();
+                let mut reply = self.reply(client);
+                if name.is_empty() {
+                    reply.null();
+                } else {
+                    reply.bulk(&name);
+                }
+                Ok(())
+            }
+            SessionCmd::ClientSetname => {
+                set_name(client, argv[2]).map(|()| self.reply(client).ok())
+            }
+            SessionCmd::ClientSetinfo => {
+                set_info(client, argv[2], argv[3]).map(|()| self.reply(client).ok())
+            }
+            SessionCmd::ClientNoEvict => on_off(argv[2]).map(|on| {
+                client.no_evict = on;
+                self.reply(client).ok();
+            }),
+            SessionCmd::ClientNoTouch => on_off(argv[2]).map(|on| {
+                client.no_touch = on;
+                self.reply(client).ok();
+            }),
+            SessionCmd::ClientReply => {
+                let mode = argv[2];
+                if mode.eq_ignore_ascii_case(b"on") {
+                    client.reply = ReplyMode::On;
+                    self.reply(client).ok();
+                    Ok(())
+                } else if mode.eq_ignore_ascii_case(b"off") {
+                    client.reply = ReplyMode::Off;
+                    Ok(())
+                } else if mode.eq_ignore_ascii_case(b"skip") {
+                    if client.reply == ReplyMode::On {
+                        client.reply = ReplyMode::Skip;
+                    }
+                    Ok(())
+                } else {
+                    Err(Error::Syntax)
+                }
+            }
+            SessionCmd::AclWhoami => {
+                self.reply(client).bulk(DEFAULT_USER);
+                Ok(())
+            }
+            _ => return false,
+        };
+        if let Err(e) = result {
+            self.refuse(client, e);
+        }
+        true
+    }
+
+    fn auth(&mut self, client: &mut Client, argv: &[&[u8]]) -> Result<(), Error> {
+        let (user, password) = match argv {
+            [_, password] => {
+                if self.settings.auth.requirepass.is_empty() {
+                    return Err(Error::Text(
+                        "ERR AUTH <password> called without any password configured for the \
+                         default user. Are you sure your configuration is correct?",
+                    ));
+                }
+                (DEFAULT_USER.as_bytes(), *password)
+            }
+            [_, user, password] => (*user, *password),
+            _ => return Err(Error::Syntax),
+        };
+        self.authenticate(client, user, password)?;
+        self.reply(client).ok();
+        Ok(())
+    }
+
+    fn authenticate(
+        &mut self,
+        client: &mut Client,
+        user: &[u8],
+        password: &[u8],
+    ) -> Result<(), Error> {
+        let required = &self.settings.auth.requirepass;
+        // Without a password the default user lets anybody in, as in Redis.
+        let right = required.is_empty() || required.matches(password);
+        if user != DEFAULT_USER.as_bytes() || !right {
+            tracing::warn!(client = %client.addr, "authentication failed");
+            return Err(WRONGPASS);
+        }
+        client.authenticated = true;
+        Ok(())
+    }
+
+    fn hello(&mut self, client: &mut Client, argv: &[&[u8]]) -> Result<(), Error> {
+        let mut proto = client.proto;
+        if let Some(version) = argv.get(1) {
+            proto = match crate::resp::number::parse_i64(version) {
+                Some(2) => Proto::Resp2,
+                Some(3) => Proto::Resp3,
+                Some(_) => return Err(Error::Text("NOPROTO unsupported protocol version")),
+                None => {
+                    return Err(Error::Text(
+                        "ERR Protocol version is not an integer or out of range",
+                    ));
+                }
+            };
+        }
+        let mut name = None;
+        let mut i = 2;
+        while i < argv.len() {
+            if argv[i].eq_ignore_ascii_case(b"auth") && i + 2 < argv.len() {
+                self.authenticate(client, argv[i + 1], argv[i + 2])?;
+                i += 3;
+            } else if argv[i].eq_ignore_ascii_case(b"setname") && i + 1 < argv.len() {
+                name = Some(argv[i + 1]);
+                i += 2;
+            } else {
+                let option = String::from_utf8_lossy(argv[i]);
+                return Err(Error::message(format!(
+                    "ERR Syntax error in HELLO option '{option}'"
+                )));
+            }
+        }
+        if !client.authenticated {
+            return Err(Error::Text(
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+                 HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+                 and select the RESP protocol version at the same time",
+            ));
+        }
+        if let Some(name) = name {
+            set_name(client, name)?;
+        }
+        client.proto = proto;
+        let id = client.id as i64;
+        let version = self.shared.redis_version;
+        let mut reply = self.reply(client);
+        reply.map(7);
+        reply.bulk("server");
+        reply.bulk("redis");
+        reply.bulk("version");
+        reply.bulk(version);
+        reply.bulk("proto");
+        reply.int(proto.number());
+        reply.bulk("id");
+        reply.int(id);
+        reply.bulk("mode");
+        reply.bulk("standalone");
+        reply.bulk("role");
+        reply.bulk("master");
+        reply.bulk("modules");
+        reply.array(0);
+        Ok(())
+    }
+
+    fn select(&mut self, client: &mut Client, arg: &[u8]) -> Result<(), Error> {
+        let n = crate::resp::number::parse_i64(arg).ok_or(Error::NotInteger)?;
+        let db = u16::try_from(n)
+            .ok()
+            .filter(|db| *db < self.settings.server.databases);
+        client.db = db.ok_or(Error::DbIndex)?;
+        self.reply(client).ok();
+        Ok(())
+    }
+
+    fn reset(&mut self, client: &mut Client) -> Flow {
+        client.multi = None;
+        self.forget_watched_silently(client);
+        client.db = 0;
+        client.proto = Proto::Resp2;
+        client.name.clear();
+        client.reply = ReplyMode::On;
+        client.no_evict = false;
+        client.no_touch = false;
+        client.authenticated = self.settings.auth.requirepass.is_empty();
+        self.reply(client).simple("RESET");
+        Flow::Next
+    }
+
+    /// A client's line in CLIENT LIST and CLIENT INFO.
+    pub(super) fn describe(client: &mut Client, now_ms: u64) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let multi = client
+            .multi
+            .as_ref()
+            .map_or(-1, |queue| queue.commands.len() as i64);
+        let mut flags = String::new();
+        if client.multi.is_some() {
+            flags.push('x');
+        }
+        if client.conn.phase == Phase::Draining {
+            flags.push('c');
+        }
+        if client.no_evict {
+            flags.push('e');
+        }
+        if client.no_touch {
+            flags.push('T');
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let (version, cipher, group) = client
+            .conn
+            .tls()
+            .map(|tls| tls.describe())
+            .unwrap_or_default();
+        format!(
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 \
+             ssub=0 multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \
+             obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user={DEFAULT_USER} redir=-1 resp={} \
+             lib-name={} lib-ver={} tls={version} cipher={cipher} group={group}",
+            client.id,
+            client.addr,
+            client.laddr,
+            std::os::fd::AsRawFd::as_raw_fd(&client.conn.fd),
+            text(&client.name),
+            now_ms.saturating_sub(client.since_ms) / 1000,
+            now_ms.saturating_sub(client.active_ms) / 1000,
+            client.db,
+            client.watched.len(),
+            client.conn.input.len(),
+            client.conn.input.capacity() - client.conn.input.len(),
+            client.multi.as_ref().map_or(0, |queue| queue.bytes),
+            client.conn.owed(),
+            client.conn.owed() + client.conn.input.capacity() + size_of::<Client>(),
+            client.last.map_or("NULL", |row| row.name),
+            client.proto.number(),
+            text(&client.lib_name),
+            text(&client.lib_ver),
+        )
+    }
+}
+
+fn printable(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| (b'!'..=b'~').contains(b))
+}
+
+fn set_name(client: &mut Client, name: &[u8]) -> Result<(), Error> {
+    if !printable(name) {
+        return Err(Error::Text(
+            "ERR Client names cannot contain spaces, newlines or special characters.",
+        ));
+    }
+    client.name = name.to_vec();
+    Ok(())
+}
+
+fn set_info(client: &mut Client, what: &[u8], value: &[u8]) -> Result<(), Error> {
+    let place = if what.eq_ignore_ascii_case(b"lib-name") {
+        &mut client.lib_name
+    } else if what.eq_ignore_ascii_case(b"lib-ver") {
+        &mut client.lib_ver
+    } else {
+        let what = String::from_utf8_lossy(what);
+        return Err(Error::message(format!("ERR Unrecognized option '{what}'")));
+    };
+    if !printable(value) {
+        let what = String::from_utf8_lossy(what);
+        return Err(Error::message(format!(
+            "ERR {what} cannot contain spaces, newlines or special characters."
+        )));
+    }
+    *place = value.to_vec();
+    Ok(())
+}
+
+/// ON or OFF.
+pub(super) fn on_off(arg: &[u8]) -> Result<bool, Error> {
+    if arg.eq_ignore_ascii_case(b"on") {
+        Ok(true)
+    } else if arg.eq_ignore_ascii_case(b"off") {
+        Ok(false)
+    } else {
+        Err(Error::Syntax)
+    }
+}

@@ -1,0 +1,164 @@
+//! The little that all cores share: a count of connections, the memory in use, and the way to ask
+//! the process to stop. None of it is touched on the path of a command but one relaxed load.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::mesh::Inbox;
+use super::message::Message;
+use crate::envelope::Keyring;
+
+/// What all cores share.
+pub struct Shared {
+    /// Every core's inbox.
+    pub inboxes: Vec<Arc<Inbox<Message>>>,
+    connections: AtomicUsize,
+    out_of_memory: AtomicBool,
+    used_memory: AtomicU64,
+    peak_memory: AtomicU64,
+    quiet: AtomicUsize,
+    quiet_cores: Mutex<Vec<bool>>,
+    stop: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// When the process started.
+    pub started: Instant,
+    /// When the process started, Unix seconds.
+    pub started_unix: u64,
+    /// 40 random hex digits that name this run.
+    pub run_id: String,
+    /// The configuration file, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// The keyring, unless encryption is off.
+    pub keyring: Option<Mutex<Keyring>>,
+    /// Figures of the last recovery.
+    pub recovery: Recovery,
+    /// Version of Redis that clients are told.
+    pub redis_version: &'static str,
+}
+
+/// What recovery did at the start.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    /// Records applied.
+    pub records: u64,
+    /// Frames opened, and their bytes.
+    pub opened: (u64, u64),
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Torn tails that were cut.
+    pub cut: u64,
+}
+
+/// What `Shared::new` is made of.
+pub struct Setup {
+    /// Every core's inbox.
+    pub inboxes: Vec<Arc<Inbox<Message>>>,
+    /// Called once, when a client asks the server to stop.
+    pub stop: Box<dyn FnOnce() + Send>,
+    /// The configuration file, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// The keyring, unless encryption is off.
+    pub keyring: Option<Keyring>,
+    /// Figures of the recovery.
+    pub recovery: Recovery,
+    /// 40 random hex digits.
+    pub run_id: String,
+    /// Unix seconds.
+    pub started_unix: u64,
+}
+
+impl Shared {
+    /// The shared state of a process that starts now.
+    pub fn new(setup: Setup) -> Shared {
+        let cores = setup.inboxes.len();
+        let shared = Shared {
+            inboxes: setup.inboxes,
+            connections: AtomicUsize::new(0),
+            out_of_memory: AtomicBool::new(false),
+            used_memory: AtomicU64::new(0),
+            peak_memory: AtomicU64::new(0),
+            quiet: AtomicUsize::new(0),
+            quiet_cores: Mutex::new(vec![false; cores]),
+            stop: Mutex::new(Some(setup.stop)),
+            started: Instant::now(),
+            started_unix: setup.started_unix,
+            run_id: setup.run_id,
+            config_file: setup.config_file,
+            keyring: setup.keyring.map(Mutex::new),
+            recovery: setup.recovery,
+            redis_version: "7.2.0",
+        };
+        shared.measure_memory(0);
+        shared
+    }
+
+    /// Admits a connection, unless there are `most` already.
+    pub fn admit(&self, most: usize) -> bool {
+        self.connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                (n < most).then_some(n + 1)
+            })
+            .is_ok()
+    }
+
+    /// A connection is gone.
+    pub fn dismiss(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Connections now.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Whether more memory is in use than `maxmemory` allows.
+    pub fn out_of_memory(&self) -> bool {
+        self.out_of_memory.load(Ordering::Relaxed)
+    }
+
+    /// Asks the allocator how much is in use; `limit` zero means no limit.
+    pub fn measure_memory(&self, limit: u64) {
+        // The statistics are a snapshot that has to be renewed first.
+        let used = tikv_jemalloc_ctl::epoch::advance()
+            .and_then(|_| tikv_jemalloc_ctl::stats::allocated::read())
+            .unwrap_or(0) as u64;
+        self.used_memory.store(used, Ordering::Relaxed);
+        self.peak_memory.fetch_max(used, Ordering::Relaxed);
+        self.out_of_memory
+            .store(limit > 0 && used > limit, Ordering::Relaxed);
+    }
+
+    /// Bytes the allocator has handed out, now and at most.
+    pub fn memory(&self) -> (u64, u64) {
+        (
+            self.used_memory.load(Ordering::Relaxed),
+            self.peak_memory.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Asks the process to stop.
+    pub fn ask_to_stop(&self) {
+        let stop = self.stop.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(stop) = stop {
+            stop();
+        }
+    }
+
+    /// Tells all cores to stop.
+    pub fn stop_cores(&self) {
+        for inbox in &self.inboxes {
+            inbox.push(Message::Stop);
+        }
+    }
+
+    /// Says that a core has nothing left to do, and asks whether all have: only then may a log be
+    /// closed, since a core that is not quiet may still borrow the shard of one that is.
+    pub fn core_is_quiet(&self, core: usize) -> bool {
+        let mut cores = self.quiet_cores.lock().unwrap_or_else(|e| e.into_inner());
+        if !std::mem::replace(&mut cores[core], true) {
+            self.quiet.fetch_add(1, Ordering::AcqRel);
+        }
+        self.quiet.load(Ordering::Acquire) == cores.len()
+    }
+}

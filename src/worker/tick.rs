@@ -1,0 +1,601 @@
+//! One tick's requests: parsed all, looked up ahead in memory, then executed in order.
+//!
+//! A command on a cold key waits for memory several times in a row. Parsing the whole tick first
+//! lets those waits overlap: every key's slot is fetched, then every bucket, then every entry, and
+//! only then is the first command executed. The idea rejected: executing each command as it is
+//! parsed, which leaves a quarter to a half of the processor waiting.
+//!
+//! A command that cannot run yet (its shard is lent, its client waits) is not executed and not
+//! consumed: its bytes stay in the input and are parsed again when the reason is gone.
+
+use std::mem;
+
+use super::client::{Client, ReplyMode, Waiting};
+use super::{Home, Worker};
+use crate::command::{self, Command, Ctx, DataFn, Route, Run, flag};
+use crate::net::conn::Phase;
+use crate::resp::{Arg, Fault, Parser, Proto, Reply, Step};
+use crate::shard::Key;
+
+use super::clock::ticks;
+use super::stats::Slow;
+
+/// Commands taken from one client in one tick: a fair share under a deep pipeline.
+const PER_CLIENT: usize = 1024;
+/// Commands taken in one tick.
+const PER_TICK: usize = 8192;
+/// Bytes owed to a client above which it gets nothing more done until it reads.
+pub const PAUSE_ABOVE: usize = 16 * 1024 * 1024;
+/// Arguments that are gathered without an allocation.
+const FEW: usize = 8;
+
+/// A parsed command.
+pub struct Job {
+    client: u32,
+    what: What,
+    /// Its arguments in the tick's list: first and number.
+    args: (u32, u32),
+    /// Where it starts and ends in the client's input.
+    span: (usize, usize),
+    /// Slot and hash of its first key, for the prefetch.
+    key: Option<(u16, u64)>,
+}
+
+enum What {
+    Command(&'static Command, u16),
+    /// No such command, or a wrong number of arguments: `resolve` says so when its turn comes.
+    Unresolved,
+    Fault(Fault),
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// The next may run.
+    Next,
+    /// It ran or runs; the next must wait for `client.waiting`.
+    Wait,
+    /// It did not run, and must be parsed again later.
+    Stall,
+    /// Nothing more is read from this client.
+    Close,
+}
+
+impl Worker {
+    /// Parses, prefetches and executes what clients sent.
+    pub(super) fn serve(&mut self) {
+        if self.input.is_empty() || self.log_backlogged {
+            return;
+        }
+        let list = mem::take(&mut self.input);
+        let mut jobs = mem::take(&mut self.jobs);
+        let mut args = mem::take(&mut self.args);
+        for &index in &list {
+            self.parse(index, &mut jobs, &mut args);
+        }
+        self.prefetch(&jobs);
+        let mut first = 0;
+        while first < jobs.len() {
+            let client = jobs[first].client;
+            let n = jobs[first..]
+                .iter()
+                .take_while(|job| job.client == client)
+                .count();
+            self.execute(client, &jobs[first..first + n], &args);
+            first += n;
+        }
+        jobs.clear();
+        args.clear();
+        (self.jobs, self.args) = (jobs, args);
+    }
+
+    fn parse(&mut self, index: u32, jobs: &mut Vec<Job>, args: &mut Vec<Arg>) {
+        let Some(client) = self.clients.at(index) else {
+            return;
+        };
+        client.has_input = false;
+        if client.waiting != Waiting::Nothing || client.conn.phase != Phase::Open {
+            return;
+        }
+        if client.conn.owed() > PAUSE_ABOVE {
+            // It comes back on the list when a send ends.
+            return;
+        }
+        if jobs.len() >= PER_TICK {
+            client.has_input = true;
+            self.input.push(index);
+            return;
+        }
+        let conn = &mut client.conn;
+        conn.limits.unauthenticated = !client.authenticated;
+        conn.limits.bulk_len = self.settings.server.proto_max_bulk_len as usize;
+        let mut at = conn.at;
+        for taken in 0.. {
+            if taken == PER_CLIENT {
+                client.has_input = true;
+                self.input.push(index);
+                break;
+            }
+            let (start, first) = (at, args.len());
+            let what = match conn
+                .parser
+                .step(&mut conn.input, &mut at, args, &conn.limits)
+            {
+                Step::NeedMore => {
+                    let wanted = conn.parser.wanted();
+                    if wanted > conn.input.capacity() - conn.input.len() {
+                        conn.input.reserve_exact(wanted);
+                    }
+                    // Blank lines were skipped; what is left is the start of a command.
+                    if taken == 0 {
+                        conn.at = at;
+                        conn.compact();
+                    }
+                    break;
+                }
+                Step::Fault(fault) => What::Fault(fault),
+                Step::Command => {
+                    let mine = &args[first..];
+                    match command::lookup(mine[0].of(&conn.input)) {
+                        Some((row, number))
+                            if row.subcommands.is_empty() && row.takes(mine.len()) =>
+                        {
+                            What::Command(row, number)
+                        }
+                        _ => What::Unresolved,
+                    }
+                }
+            };
+            let n = (args.len() - first) as u32;
+            let key = match &what {
+                What::Command(row, _) if matches!(row.route, Route::Key | Route::Keys) && n > 1 => {
+                    let key = self.ks.key(client.db, args[first + 1].of(&conn.input));
+                    Some((key.slot, key.hash))
+                }
+                _ => None,
+            };
+            let fault = matches!(what, What::Fault(_));
+            jobs.push(Job {
+                client: index,
+                what,
+                args: (first as u32, n),
+                span: (start, at),
+                key,
+            });
+            if fault {
+                break;
+            }
+        }
+    }
+
+    fn prefetch(&mut self, jobs: &[Job]) {
+        if jobs.len() < 2 || !matches!(self.home, Home::Here) {
+            return;
+        }
+        let core = self.core;
+        // All clients' databases are read once; SELECT inside the tick only costs a wasted fetch.
+        let mut keys = mem::take(&mut self.keys);
+        for job in jobs {
+            if let Some((slot, hash)) = job.key
+                && self.ks.owner(slot) == core
+            {
+                let db = self.clients.at(job.client).map_or(0, |c| c.db);
+                keys.push((db, slot, hash));
+            }
+        }
+        let key = |&(db, slot, hash): &(u16, u16, u64)| Key {
+            db,
+            slot,
+            hash,
+            bytes: &[],
+        };
+        for k in &keys {
+            self.ks.prefetch_slot(&key(k));
+        }
+        for k in &keys {
+            self.ks.prefetch_bucket(&key(k));
+        }
+        for k in &keys {
+            self.ks.prefetch_entry(&key(k));
+        }
+        keys.clear();
+        self.keys = keys;
+    }
+
+    fn execute(&mut self, index: u32, jobs: &[Job], args: &[Arg]) {
+        let Some(mut client) = self.clients.take(index) else {
+            return;
+        };
+        client.active_ms = self.clock.unix_ms;
+        let input = mem::take(&mut client.conn.input);
+        let mut end = None;
+        for job in jobs {
+            let mine = &args[job.args.0 as usize..][..job.args.1 as usize];
+            let flow = with_argv(mine, &input, |argv| self.one(&mut client, index, job, argv));
+            match flow {
+                Flow::Next => end = Some(job.span.1),
+                Flow::Wait | Flow::Close => {
+                    end = Some(job.span.1);
+                    if !std::ptr::eq(job, &jobs[jobs.len() - 1]) {
+                        client.conn.parser = Parser::default();
+                    }
+                    break;
+                }
+                Flow::Stall => {
+                    end = Some(job.span.0);
+                    client.conn.parser = Parser::default();
+                    break;
+                }
+            }
+        }
+        client.conn.input = input;
+        if let Some(end) = end {
+            client.conn.at = end;
+        }
+        client.conn.compact();
+        self.note_output(index, &mut client);
+        self.clients.put(index, client);
+    }
+
+    fn one(&mut self, client: &mut Client, index: u32, job: &Job, argv: &[&[u8]]) -> Flow {
+        let mark = client.conn.replies.writer().len();
+        let flow = match &job.what {
+            What::Command(row, number) => {
+                self.dispatch(client, index, (row, *number), argv, job.key)
+            }
+            What::Unresolved => match command::resolve(argv) {
+                Ok(found) => self.dispatch(client, index, found, argv, None),
+                Err(_) if command::is_http(argv[0]) => {
+                    tracing::warn!(client = %client.addr, "closed a connection that speaks HTTP");
+                    Flow::Close
+                }
+                Err(e) => {
+                    if let Some(queue) = &mut client.multi {
+                        queue.refused = true;
+                    }
+                    self.refuse(client, e);
+                    Flow::Next
+                }
+            },
+            What::Fault(fault) => {
+                let text = format!("ERR {fault}");
+                self.reply(client).error(&text);
+                self.stats.error(text.as_bytes());
+                Flow::Close
+            }
+        };
+        if client.reply != ReplyMode::On && flow != Flow::Stall {
+            let silent = client.last.is_none_or(|row| row.name != "client|reply");
+            if silent {
+                client.conn.replies.writer().truncate(mark);
+                if client.reply == ReplyMode::Skip {
+                    client.reply = ReplyMode::On;
+                }
+            }
+        }
+        if flow == Flow::Close {
+            client.conn.phase = Phase::Draining;
+        }
+        flow
+    }
+
+    /// The writer of a client's next reply.
+    pub(super) fn reply<'c>(&self, client: &'c mut Client) -> Reply<'c> {
+        Reply {
+            proto: client.proto,
+            buf: client.conn.replies.writer(),
+        }
+    }
+
+    /// Answers with an error.
+    pub(super) fn refuse(&mut self, client: &mut Client, e: command::Error) {
+        let mark = client.conn.replies.writer().len();
+        e.write(&mut self.reply(client));
+        let writer = client.conn.replies.writer();
+        self.stats.error(&writer[mark..]);
+    }
+
+    /// Carries a command out, forwards it, or starts what it needs.
+    fn dispatch(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        (row, number): (&'static Command, u16),
+        argv: &[&[u8]],
+        hint: Option<(u16, u64)>,
+    ) -> Flow {
+        if !client.authenticated && !row.has(flag::NO_AUTH) {
+            self.stats.refused(number);
+            let e = command::Error::Text("NOAUTH Authentication required.");
+            self.refuse(client, e);
+            return Flow::Next;
+        }
+        if client.multi.is_some()
+            && !matches!(row.run, Run::Session(s) if super::multi::is_control(s))
+        {
+            client.last = Some(row);
+            return self.enqueue(client, row, number, argv);
+        }
+        if let Some(e) = self.forbids(row) {
+            self.stats.refused(number);
+            self.refuse(client, e);
+            return Flow::Next;
+        }
+        let flow = match row.run {
+            Run::Data(f) => {
+                // Hash and slot do not depend on the database, so the hint outlives a SELECT.
+                let first = match (hint, argv) {
+                    (Some((slot, hash)), [_, bytes, ..]) => Some(Key {
+                        db: client.db,
+                        slot,
+                        hash,
+                        bytes,
+                    }),
+                    _ => None,
+                };
+                let needs = match (row.route, first) {
+                    (Route::Key, Some(key)) => Needs::One(self.ks.owner(key.slot)),
+                    _ => self.needs(row, client.db, argv),
+                };
+                match needs {
+                    Needs::Nothing => self.run_here(client, f, row, number, argv, first),
+                    Needs::One(shard) if shard == self.core => {
+                        if !self.free() {
+                            return self.stall(client, index);
+                        }
+                        self.run_here(client, f, row, number, argv, first)
+                    }
+                    Needs::One(shard) => self.forward(client, index, shard, number, argv),
+                    Needs::Several(shards) => {
+                        self.begin_command(client, index, shards, row, number, argv)
+                    }
+                    Needs::Wrong(e) => {
+                        self.stats.refused(number);
+                        self.refuse(client, e);
+                        Flow::Next
+                    }
+                }
+            }
+            Run::Session(session) => {
+                let started = ticks();
+                let mark = client.conn.replies.writer().len();
+                let flow = self.session(client, index, session, row, number, argv);
+                if flow != Flow::Stall {
+                    let ns = self.clock.ns(ticks().wrapping_sub(started));
+                    let writer = client.conn.replies.writer();
+                    let failed = writer.get(mark) == Some(&b'-');
+                    if failed {
+                        self.stats.error(&writer[mark..]);
+                    }
+                    self.stats
+                        .executed(number, ns, failed, self.settings.latency.tracking);
+                }
+                flow
+            }
+            Run::Container => unreachable!("resolve never returns a container"),
+        };
+        if flow != Flow::Stall {
+            client.last = Some(row);
+        }
+        flow
+    }
+
+    /// Why no command of this kind may run now, if so.
+    pub(super) fn forbids(&mut self, row: &Command) -> Option<command::Error> {
+        if row.has(flag::WRITE)
+            && let Err(refusal) = self.log.accepts()
+        {
+            return Some(command::Error::message(format!("MISCONF {refusal}")));
+        }
+        if row.has(flag::DENYOOM) && self.shared.out_of_memory() {
+            let text = "OOM command not allowed when used memory > 'maxmemory'.";
+            return Some(command::Error::Text(text));
+        }
+        None
+    }
+
+    /// Whether this core's shard is here and nobody waits for it.
+    pub(super) fn free(&self) -> bool {
+        matches!(self.home, Home::Here) && self.queue.is_empty()
+    }
+
+    pub(super) fn stall(&mut self, client: &mut Client, index: u32) -> Flow {
+        client.waiting = Waiting::Shard;
+        self.stalled.push(index);
+        Flow::Stall
+    }
+
+    fn run_here(
+        &mut self,
+        client: &mut Client,
+        f: DataFn,
+        row: &'static Command,
+        number: u16,
+        argv: &[&[u8]],
+        first: Option<Key<'_>>,
+    ) -> Flow {
+        let (db, proto) = (client.db, client.proto);
+        let who = Who {
+            addr: &client.addr,
+            name: &client.name,
+        };
+        let out = client.conn.replies.writer();
+        self.run_data(f, row, number, (db, proto), argv, out, Some(who), first);
+        Flow::Next
+    }
+
+    /// Runs a data command whose shards are at hand, and counts it.
+    #[expect(clippy::too_many_arguments, reason = "each is a word of the call")]
+    pub(super) fn run_data(
+        &mut self,
+        f: DataFn,
+        row: &'static Command,
+        number: u16,
+        (db, proto): (u16, Proto),
+        argv: &[&[u8]],
+        out: &mut Vec<u8>,
+        who: Option<Who<'_>>,
+        first: Option<Key<'_>>,
+    ) {
+        let mark = out.len();
+        let started = ticks();
+        self.random = self
+            .random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        let mut ctx = Ctx {
+            ks: &mut self.ks,
+            db,
+            databases: self.settings.server.databases,
+            now: self.clock.unix_ms,
+            now_us: self.clock.unix_us,
+            random: self.random ^ (self.random >> 29),
+            first,
+
+            max_string: self.settings.server.proto_max_bulk_len as usize,
+            reply: Reply { buf: out, proto },
+        };
+        let failed = command::run(f, &mut ctx, argv).is_err();
+        let ns = self.clock.ns(ticks().wrapping_sub(started));
+        if failed {
+            self.stats.error(&out[mark..]);
+        }
+        self.stats
+            .executed(number, ns, failed, self.settings.latency.tracking);
+        if ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG) {
+            self.note_slow(ns, argv, who);
+        }
+    }
+
+    #[cold]
+    fn note_slow(&mut self, ns: u64, argv: &[&[u8]], who: Option<Who<'_>>) {
+        let keep = self.settings.latency.slowlog_max_len as usize;
+        let slow = Slow {
+            id: 0,
+            at_s: self.clock.unix_ms / 1000,
+            us: ns / 1000,
+            args: shorten(argv),
+            addr: who.as_ref().map(|w| w.addr.to_owned()).unwrap_or_default(),
+            name: who.map(|w| w.name.to_vec()).unwrap_or_default(),
+        };
+        self.stats.slow(slow, keep);
+    }
+
+    /// Which shards a command's keys live on.
+    pub(super) fn needs(&mut self, row: &Command, db: u16, argv: &[&[u8]]) -> Needs {
+        match row.route {
+            Route::Here => Needs::Nothing,
+            Route::Key => Needs::One(self.ks.owner(self.ks.key(db, argv[1]).slot)),
+            Route::All => match self.mesh.cores() {
+                1 => Needs::One(self.core),
+                cores => Needs::Several((0..cores).collect()),
+            },
+            Route::Cursor => Needs::One(
+                self.ks
+                    .owner(command::cursor_slot(argv.get(1).unwrap_or(&&b""[..]))),
+            ),
+            Route::Keys => {
+                let mut indexes = mem::take(&mut self.indexes);
+                indexes.clear();
+                let result = command::keys_of(row, argv, &mut indexes);
+                let mut shards: Vec<usize> = Vec::new();
+                let mut only = None;
+                for &i in &indexes {
+                    let owner = self.ks.owner(self.ks.key(db, argv[i]).slot);
+                    match only {
+                        None => only = Some(owner),
+                        Some(o) if o == owner => {}
+                        Some(o) => {
+                            if shards.is_empty() {
+                                shards.push(o);
+                            }
+                            if !shards.contains(&owner) {
+                                shards.push(owner);
+                            }
+                        }
+                    }
+                }
+                self.indexes = indexes;
+                match (result, only) {
+                    (Err(e), _) => Needs::Wrong(e),
+                    (Ok(()), None) => Needs::Nothing,
+                    (Ok(()), Some(only)) if shards.is_empty() => Needs::One(only),
+                    (Ok(()), Some(_)) => {
+                        shards.sort_unstable();
+                        Needs::Several(shards)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The shards a command needs at hand.
+pub enum Needs {
+    /// None.
+    Nothing,
+    /// One.
+    One(usize),
+    /// Several, ascending.
+    Several(Vec<usize>),
+    /// Its arguments do not say.
+    Wrong(command::Error),
+}
+
+/// Whose command it is, for the slow log.
+pub struct Who<'a> {
+    /// The client's address.
+    pub addr: &'a str,
+    /// The client's name.
+    pub name: &'a [u8],
+}
+
+/// A command's arguments as the slow log keeps them: 32 at most, 128 bytes of each.
+fn shorten(argv: &[&[u8]]) -> Vec<Vec<u8>> {
+    const ARGS: usize = 32;
+    const BYTES: usize = 128;
+    let mut kept = Vec::new();
+    for (i, arg) in argv.iter().enumerate() {
+        if i == ARGS - 1 && argv.len() > ARGS {
+            kept.push(format!("... ({} more arguments)", argv.len() - ARGS + 1).into_bytes());
+            break;
+        }
+        if arg.len() > BYTES {
+            let mut cut = arg[..BYTES].to_vec();
+            cut.extend_from_slice(format!("... ({} more bytes)", arg.len() - BYTES).as_bytes());
+            kept.push(cut);
+        } else {
+            kept.push(arg.to_vec());
+        }
+    }
+    kept
+}
+
+#[inline]
+fn with_argv<R>(args: &[Arg], input: &[u8], f: impl FnOnce(&[&[u8]]) -> R) -> R {
+    if args.len() <= FEW {
+        let mut few: [&[u8]; FEW] = [&[]; FEW];
+        for (slice, arg) in few.iter_mut().zip(args) {
+            *slice = arg.of(input);
+        }
+        f(&few[..args.len()])
+    } else {
+        let many: Vec<&[u8]> = args.iter().map(|arg| arg.of(input)).collect();
+        f(&many)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slow_log_keeps_little_of_a_long_command() {
+        let long = vec![b'x'; 1000];
+        let argv: Vec<&[u8]> = std::iter::repeat_n(long.as_slice(), 40).collect();
+        let kept = shorten(&argv);
+        assert_eq!(kept.len(), 32);
+        assert!(kept[0].ends_with(b"... (872 more bytes)"));
+        assert_eq!(kept[31], b"... (9 more arguments)");
+    }
+}

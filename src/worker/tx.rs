@@ -1,0 +1,490 @@
+//! Transactions across shards: the owner of the connection borrows every shard it needs, executes
+//! with all of them at hand, and gives them back.
+//!
+//! Shards are borrowed in ascending order, so no two transactions wait for each other. A shard is
+//! a box that moves from thread to thread: while it is lent its owner *cannot* touch it, and the
+//! borrower needs no lock. Single-key commands wait only on a shard that is lent.
+//!
+//! What the transaction wrote is logged whole by every shard it wrote to, under one number and
+//! with each shard's position, so that after a crash it is everywhere or nowhere. If it wrote to
+//! one shard only, that shard's batch is atomic already.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::client::{Client, Queue, Waiting, Watched};
+use super::message::{Message, TxPart, TxRecord};
+use super::slab::Id;
+use super::tick::{Flow, Who};
+use super::{Home, Worker};
+use crate::command::{Command, Run};
+use crate::resp::{Proto, Reply};
+use crate::settings::Fsync;
+use crate::shard::Shard;
+
+/// A transaction that waits for its shards, or for its durability.
+pub struct Tx {
+    client: Option<Id>,
+    /// The shards it needs, ascending.
+    needs: Vec<usize>,
+    /// Those it has, in the same order, with the number each one's log gives next.
+    has: Vec<(Box<Shard>, u64)>,
+    work: Work,
+    reply: Vec<u8>,
+    /// Shards whose word of durability is still to come.
+    undurable: usize,
+}
+
+/// What a transaction does once it has its shards.
+pub enum Work {
+    /// One command on several shards.
+    Command {
+        /// Its row and number.
+        row: (&'static Command, u16),
+        /// Its arguments.
+        args: Vec<Vec<u8>>,
+    },
+    /// EXEC.
+    Exec(Queue, Vec<Watched>),
+    /// WATCH.
+    Watch(Vec<Vec<u8>>),
+    /// UNWATCH, DISCARD and their like.
+    Unwatch(Vec<Watched>),
+}
+
+/// The context a transaction runs in, copied from its client.
+struct Seat {
+    db: u16,
+    proto: Proto,
+}
+
+impl Worker {
+    /// Starts a command that needs several shards.
+    pub(super) fn begin_command(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        shards: Vec<usize>,
+        row: &'static Command,
+        number: u16,
+        argv: &[&[u8]],
+    ) -> Flow {
+        let args = argv.iter().map(|arg| arg.to_vec()).collect();
+        self.begin(
+            client,
+            index,
+            shards,
+            Work::Command {
+                row: (row, number),
+                args,
+            },
+        )
+    }
+
+    /// Starts a transaction for a client, at once if its only shard is this core's and is free.
+    pub(super) fn begin(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        needs: Vec<usize>,
+        work: Work,
+    ) -> Flow {
+        let here = needs.is_empty() || (needs == [self.core] && self.free());
+        if here {
+            let mut reply = mem::take(client.conn.replies.writer());
+            self.work(Some(client), work, &mut reply);
+            *client.conn.replies.writer() = reply;
+            return Flow::Next;
+        }
+        let at = client.at(index);
+        let tx = self.open(Some(at), needs, work);
+        client.waiting = Waiting::Tx(tx);
+        Flow::Wait
+    }
+
+    /// Starts a transaction that belongs to no client.
+    pub(super) fn begin_alone(&mut self, needs: Vec<usize>, work: Work) {
+        if needs == [self.core] && self.free() {
+            self.work(None, work, &mut Vec::new());
+        } else {
+            self.open(None, needs, work);
+        }
+    }
+
+    fn open(&mut self, client: Option<Id>, needs: Vec<usize>, work: Work) -> u64 {
+        // Unique in the run: every core counts in its own residue class.
+        self.next_tx += self.mesh.cores() as u64;
+        let id = self.next_tx;
+        self.stats.transactions += 1;
+        let tx = Tx {
+            client,
+            needs,
+            has: Vec::new(),
+            work,
+            reply: Vec::new(),
+            undurable: 0,
+        };
+        self.txs.insert(id, tx);
+        self.take_next(id);
+        id
+    }
+
+    fn take_next(&mut self, id: u64) {
+        let Some(tx) = self.txs.get(&id) else { return };
+        let shard = tx.needs[tx.has.len()];
+        if shard == self.core {
+            self.queue.push_back(Message::Take {
+                tx: id,
+                from: self.core,
+            });
+            self.queue_stirs = true;
+        } else {
+            // What was forwarded before must arrive before.
+            self.send_forwarding();
+            self.mesh.send(
+                shard,
+                Message::Take {
+                    tx: id,
+                    from: self.core,
+                },
+            );
+        }
+    }
+
+    /// Lends this core's shard.
+    pub(super) fn lend(&mut self, tx: u64, from: usize) {
+        self.append_effects();
+        let next_lsn = self.log.next_lsn();
+        let Some(shard) = self.ks.take(self.core) else {
+            unreachable!("lend is only called while the shard is here");
+        };
+        self.home = Home::Lent;
+        if from == self.core {
+            self.granted(tx, shard, next_lsn);
+        } else {
+            self.mesh.send(
+                from,
+                Message::Grant {
+                    tx,
+                    shard,
+                    next_lsn,
+                },
+            );
+        }
+    }
+
+    /// A shard this core asked for is here.
+    pub(super) fn granted(&mut self, id: u64, shard: Box<Shard>, next_lsn: u64) {
+        let Some(tx) = self.txs.get_mut(&id) else {
+            unreachable!("a transaction stays until it gave back what it borrowed");
+        };
+        tx.has.push((shard, next_lsn));
+        if tx.has.len() < tx.needs.len() {
+            self.take_next(id);
+        } else {
+            self.run_tx(id);
+        }
+    }
+
+    fn run_tx(&mut self, id: u64) {
+        let Some(mut tx) = self.txs.remove(&id) else {
+            return;
+        };
+        let mut lsns = Vec::with_capacity(tx.has.len());
+        for (shard, lsn) in tx.has.drain(..) {
+            lsns.push(lsn);
+            self.ks.put(shard);
+        }
+        let work = mem::replace(&mut tx.work, Work::Unwatch(Vec::new()));
+        let mut client = tx.client.filter(|id| self.clients.holds(*id));
+        let mut taken = client.and_then(|id| self.clients.take(id.index));
+        if client.is_none() || taken.is_some() {
+            let mut reply = mem::take(&mut tx.reply);
+            match (&mut taken, &work) {
+                // A client that left before its transaction began gets none.
+                (None, Work::Command { .. } | Work::Exec(..) | Work::Watch(_)) => {
+                    if let Work::Exec(_, watched) = work {
+                        self.work(None, Work::Unwatch(watched), &mut reply);
+                    }
+                }
+                _ => self.work(taken.as_deref_mut(), work, &mut reply),
+            }
+            tx.reply = reply;
+        }
+        if let (Some(id), Some(taken)) = (client.take(), taken) {
+            self.clients.put(id.index, taken);
+        }
+        self.give_back(id, tx, &lsns);
+    }
+
+    fn give_back(&mut self, id: u64, mut tx: Tx, lsns: &[u64]) {
+        let mut shards: Vec<Box<Shard>> = tx
+            .needs
+            .iter()
+            .filter_map(|&shard| self.ks.take(shard))
+            .collect();
+        let writers = shards
+            .iter()
+            .filter(|shard| !shard.effects.is_empty())
+            .count();
+        let mut record = None;
+        if writers > 1 {
+            let mut parts = Vec::with_capacity(writers);
+            for (shard, &lsn) in shards.iter_mut().zip(lsns) {
+                if !shard.effects.is_empty() {
+                    let records = shard.effects.records;
+                    let effects = mem::take(&mut shard.effects.buf);
+                    shard.effects.clear();
+                    parts.push(TxPart {
+                        core: shard.id as u16,
+                        lsn,
+                        effects,
+                        records,
+                    });
+                }
+            }
+            record = Some(Arc::new(TxRecord { id, parts }));
+        }
+        let always = self.settings.persistence.appendfsync == Fsync::Always && self.log.is_on();
+        tx.undurable = if always { shards.len() } else { 0 };
+        let waits = tx.undurable > 0;
+        self.txs.insert(id, tx);
+        for shard in shards {
+            let number = shard.id;
+            let mine = record
+                .clone()
+                .filter(|r| r.parts.iter().any(|part| usize::from(part.core) == number));
+            if number == self.core {
+                self.returned(id, self.core, shard, mine);
+            } else {
+                let message = Message::Return {
+                    tx: id,
+                    from: self.core,
+                    shard,
+                    record: mine,
+                };
+                self.mesh.send(number, message);
+            }
+        }
+        if !waits {
+            self.finish(id);
+        }
+    }
+
+    /// This core's shard comes home.
+    pub(super) fn returned(
+        &mut self,
+        tx: u64,
+        from: usize,
+        shard: Box<Shard>,
+        record: Option<Arc<TxRecord>>,
+    ) {
+        self.ks.put(shard);
+        self.home = Home::Here;
+        match record {
+            Some(record) => self.log.append_tx(&record),
+            None => self.append_effects(),
+        }
+        if self.settings.persistence.appendfsync == Fsync::Always && self.log.is_on() {
+            self.promises.push_back((self.log.last_ticket(), from, tx));
+        }
+        self.queue_stirs = true;
+    }
+
+    /// Tells coordinators what has become durable.
+    pub(super) fn keep_promises(&mut self, durable: u64) {
+        while self
+            .promises
+            .front()
+            .is_some_and(|(ticket, ..)| *ticket <= durable)
+        {
+            if let Some((_, core, tx)) = self.promises.pop_front() {
+                if core == self.core {
+                    self.durable(tx);
+                } else {
+                    self.mesh.send(core, Message::Durable { tx });
+                }
+            }
+        }
+    }
+
+    /// One more shard has made the transaction durable.
+    pub(super) fn durable(&mut self, id: u64) {
+        if let Some(tx) = self.txs.get_mut(&id) {
+            tx.undurable = tx.undurable.saturating_sub(1);
+            if tx.undurable == 0 {
+                self.finish(id);
+            }
+        }
+    }
+
+    /// Hands the reply to the client and lets it go on.
+    fn finish(&mut self, id: u64) {
+        let Some(tx) = self.txs.remove(&id) else {
+            return;
+        };
+        let Some(at) = tx.client else { return };
+        if let Some(client) = self.clients.get(at) {
+            client.conn.replies.writer().extend_from_slice(&tx.reply);
+            self.resume(at.index);
+        }
+    }
+
+    /// Does a transaction's work with all its shards at hand.
+    fn work(&mut self, client: Option<&mut Client>, work: Work, reply: &mut Vec<u8>) {
+        match (work, client) {
+            (
+                Work::Command {
+                    row: (row, number),
+                    args,
+                },
+                Some(client),
+            ) => {
+                let argv: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                let seat = Seat {
+                    db: client.db,
+                    proto: client.proto,
+                };
+                self.run_row(client, row, number, seat, &argv, reply);
+            }
+            (Work::Exec(queue, watched), Some(client)) => {
+                self.exec(client, queue, &watched, reply);
+            }
+            (Work::Watch(keys), Some(client)) => {
+                for key in keys {
+                    let hashed = self.ks.key(client.db, &key);
+                    let now = self.clock.unix_ms;
+                    let version = self.ks.at(hashed.slot).watch(&hashed, now);
+                    client.watched.push(Watched {
+                        db: client.db,
+                        key,
+                        version,
+                    });
+                }
+                Reply {
+                    buf: reply,
+                    proto: client.proto,
+                }
+                .ok();
+            }
+            (Work::Unwatch(watched), client) => {
+                self.unwatch(&watched);
+                if let Some(client) = client {
+                    Reply {
+                        buf: reply,
+                        proto: client.proto,
+                    }
+                    .ok();
+                }
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn run_row(
+        &mut self,
+        client: &mut Client,
+        row: &'static Command,
+        number: u16,
+        seat: Seat,
+        argv: &[&[u8]],
+        reply: &mut Vec<u8>,
+    ) {
+        if let Some(e) = self.forbids(row) {
+            self.stats.refused(number);
+            let mark = reply.len();
+            e.write(&mut Reply {
+                buf: reply,
+                proto: seat.proto,
+            });
+            self.stats.error(&reply[mark..]);
+            return;
+        }
+        if let Run::Data(f) = row.run {
+            let who = Who {
+                addr: &client.addr,
+                name: &client.name,
+            };
+            self.run_data(
+                f,
+                row,
+                number,
+                (seat.db, seat.proto),
+                argv,
+                reply,
+                Some(who),
+                None,
+            );
+        }
+    }
+
+    fn unwatch(&mut self, watched: &[Watched]) {
+        for w in watched {
+            let key = self.ks.key(w.db, &w.key);
+            self.ks.at(key.slot).unwatch(&key);
+        }
+    }
+
+    /// Carries out an EXEC: nothing if a watched key has changed, everything otherwise.
+    fn exec(
+        &mut self,
+        client: &mut Client,
+        queue: Queue,
+        watched: &[Watched],
+        reply: &mut Vec<u8>,
+    ) {
+        let now = self.clock.unix_ms;
+        let mut changed = false;
+        for w in watched {
+            let key = self.ks.key(w.db, &w.key);
+            changed |= self.ks.at(key.slot).version(&key, now) != w.version;
+        }
+        self.unwatch(watched);
+        if changed {
+            Reply {
+                buf: reply,
+                proto: client.proto,
+            }
+            .null_array();
+            return;
+        }
+        // All or nothing also where writing is refused: half a transaction helps nobody.
+        for queued in &queue.commands {
+            if let Some(e) = self.forbids(queued.command) {
+                let text = String::from_utf8_lossy(&e.text()).into_owned();
+                let text = format!("EXECABORT Transaction discarded because of: {text}");
+                Reply {
+                    buf: reply,
+                    proto: client.proto,
+                }
+                .error(&text);
+                return;
+            }
+        }
+        Reply {
+            buf: reply,
+            proto: client.proto,
+        }
+        .array(queue.commands.len());
+        for queued in &queue.commands {
+            let argv = queued.argv();
+            match queued.command.run {
+                Run::Data(_) => {
+                    let seat = Seat {
+                        db: client.db,
+                        proto: client.proto,
+                    };
+                    self.run_row(client, queued.command, queued.number, seat, &argv, reply);
+                }
+                Run::Session(session) => {
+                    // It answers into the client's own buffer; move it behind ours.
+                    let before = mem::take(client.conn.replies.writer());
+                    self.session_in_exec(client, session, queued.command, queued.number, &argv);
+                    let said = mem::replace(client.conn.replies.writer(), before);
+                    reply.extend_from_slice(&said);
+                }
+                Run::Container => unreachable!("containers are never queued"),
+            }
+        }
+    }
+}
