@@ -18,11 +18,19 @@ fn main() {
     println!("| --- | --- | --- | --- |");
     for size in [3, 1024, 10_240] {
         let value = "x".repeat(size);
-        let set: String = (0..DEPTH).map(|i| format!("*3\r\n$3\r\nSET\r\n$16\r\nkey:{i:012}\r\n${size}\r\n{value}\r\n")).collect();
+        let set: String = (0..DEPTH)
+            .map(|i| format!("*3\r\n$3\r\nSET\r\n$16\r\nkey:{i:012}\r\n${size}\r\n{value}\r\n"))
+            .collect();
         row(&format!("parse SET {size} B"), set.as_bytes(), set.len());
-        row(&format!("parse SET {size} B, cut at every 1448 B"), set.as_bytes(), 1448);
+        row(
+            &format!("parse SET {size} B, cut at every 1448 B"),
+            set.as_bytes(),
+            1448,
+        );
     }
-    let get: String = (0..DEPTH).map(|i| format!("*2\r\n$3\r\nGET\r\n$16\r\nkey:{i:012}\r\n")).collect();
+    let get: String = (0..DEPTH)
+        .map(|i| format!("*2\r\n$3\r\nGET\r\n$16\r\nkey:{i:012}\r\n"))
+        .collect();
     row("parse GET", get.as_bytes(), get.len());
     let inline: String = (0..DEPTH).map(|i| format!("GET key:{i:012}\r\n")).collect();
     row("parse inline GET", inline.as_bytes(), inline.len());
@@ -76,7 +84,10 @@ fn reply(what: &str, size: usize) {
     let mut out = Vec::with_capacity(DEPTH * (size + 32));
     measure(what, DEPTH * size, || {
         out.clear();
-        let mut reply = Reply { buf: &mut out, proto: Proto::Resp2 };
+        let mut reply = Reply {
+            buf: &mut out,
+            proto: Proto::Resp2,
+        };
         for _ in 0..DEPTH {
             reply.bulk(black_box(&value));
         }

@@ -59,14 +59,21 @@ fn pipelines(set: bool, value: &[u8]) -> Vec<Vec<u8>> {
         .map(|_| {
             let mut bytes = Vec::new();
             for _ in 0..TICK {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 let key = format!("key:{:012}", (state >> 33) as usize % keys(value.len()));
                 if set {
-                    bytes.extend_from_slice(format!("*3\r\n$3\r\nSET\r\n$16\r\n{key}\r\n${}\r\n", value.len()).as_bytes());
+                    bytes.extend_from_slice(
+                        format!("*3\r\n$3\r\nSET\r\n$16\r\n{key}\r\n${}\r\n", value.len())
+                            .as_bytes(),
+                    );
                     bytes.extend_from_slice(value);
                     bytes.extend_from_slice(b"\r\n");
                 } else {
-                    bytes.extend_from_slice(format!("*2\r\n$3\r\nGET\r\n$16\r\n{key}\r\n").as_bytes());
+                    bytes.extend_from_slice(
+                        format!("*2\r\n$3\r\nGET\r\n$16\r\n{key}\r\n").as_bytes(),
+                    );
                 }
             }
             bytes
@@ -81,7 +88,9 @@ fn row(ks: &mut Keyspace, set: bool, value: &[u8], prefetch: bool) {
     let (mut args, mut ends, mut out) = (Vec::<Arg>::new(), Vec::new(), Vec::new());
     let secret = Secret32::random().expect("the system's randomness");
     let backend = accel::choose(Algorithm::Aes256Gcm).backend;
-    let mut file = FileKey::create(&secret, Algorithm::Aes256Gcm, backend, "bench", b"").expect("a key").0;
+    let mut file = FileKey::create(&secret, Algorithm::Aes256Gcm, backend, "bench", b"")
+        .expect("a key")
+        .0;
     let (mut operations, mut effect_bytes, mut sealing) = (0u64, 0u64, Duration::ZERO);
     let begin = Instant::now();
     let mut at = 0;
@@ -94,7 +103,10 @@ fn row(ks: &mut Keyspace, set: bool, value: &[u8], prefetch: bool) {
         out.clear();
         let mut pos = 0;
         while pos < buffer.len() {
-            assert!(matches!(parser.step(buffer, &mut pos, &mut args, &limits), Step::Command));
+            assert!(matches!(
+                parser.step(buffer, &mut pos, &mut args, &limits),
+                Step::Command
+            ));
             ends.push(args.len());
         }
         tick(ks, buffer, &args, &ends, &mut out, prefetch);
@@ -104,7 +116,10 @@ fn row(ks: &mut Keyspace, set: bool, value: &[u8], prefetch: bool) {
             effect_bytes += shard.effects.buf.len() as u64;
             let start = Instant::now();
             for frame in shard.effects.buf.chunks_mut(FRAME) {
-                black_box(file.seal(b"frame header", frame).expect("within its limits"));
+                black_box(
+                    file.seal(b"frame header", frame)
+                        .expect("within its limits"),
+                );
             }
             sealing += start.elapsed();
             shard.effects.clear();
@@ -124,7 +139,14 @@ fn row(ks: &mut Keyspace, set: bool, value: &[u8], prefetch: bool) {
 }
 
 /// One tick: hash and prefetch in stages, then execute in order.
-fn tick(ks: &mut Keyspace, buffer: &[u8], args: &[Arg], ends: &[usize], out: &mut Vec<u8>, prefetch: bool) {
+fn tick(
+    ks: &mut Keyspace,
+    buffer: &[u8],
+    args: &[Arg],
+    ends: &[usize],
+    out: &mut Vec<u8>,
+    prefetch: bool,
+) {
     let mut keys: Vec<Key<'_>> = Vec::with_capacity(ends.len());
     let mut from = 0;
     for &end in ends {
@@ -157,7 +179,10 @@ fn tick(ks: &mut Keyspace, buffer: &[u8], args: &[Arg], ends: &[usize], out: &mu
             random: 1,
             first: Some(*key),
             max_string: ferrite_server::limits::BULK_LEN,
-            reply: Reply { buf: out, proto: Proto::Resp2 },
+            reply: Reply {
+                buf: out,
+                proto: Proto::Resp2,
+            },
         };
         command::run(run, &mut ctx, &words[..n]).expect("no error");
     }

@@ -120,3 +120,42 @@ def syscalls(make_server, names, cells, seconds, say):
             finally:
                 server.wipe()
     return out
+
+
+def latency(make_server, names, program, rounds, seconds, say):
+    """Latency at offered rates that every server can keep up with, timed from when each request was due."""
+    out = []
+    for text, rates in (("get-1k-1", (5_000, 20_000)), ("set-1k-1", (5_000, 20_000))):
+        cell = Cell.parse(text)
+        servers = [make_server(name, cell.policy) for name in names]
+        try:
+            for server in servers:
+                server.wipe()
+                server.start()
+                load.fill(server, cell.keys, cell.size)
+            for rate in rates:
+                got = {s.name: [] for s in servers}
+                for r in range(rounds):
+                    for server in servers if r % 2 == 0 else servers[::-1]:
+                        got[server.name].append(_offered(server, cell, program, rate, seconds))
+                for name, rows in got.items():
+                    rows = [r for r in rows if r]
+                    if not rows:
+                        say(f"  {name} {text} at {rate}/s: does not keep up")
+                        continue
+                    row = {k: statistics.median(r[k] for r in rows) for k in rows[0]}
+                    say(f"  {name} {text} at {rate}/s: p50 {row['p50']:.0f} p99 {row['p99']:.0f} p99.9 {row['p999']:.0f} us")
+                    out.append({"server": name, "cell": text, **row, "worst_max": max(r["max"] for r in rows)})
+        finally:
+            for server in servers:
+                server.wipe()
+    return out
+
+
+def _offered(server, cell, program, rate, seconds):
+    words = ["taskset", "-c", load.GENERATOR_CPU, str(program), "--port", str(server.port), "--command", cell.command,
+             "--size", str(cell.size), "--keys", str(cell.keys), "--rate", str(rate), "--seconds", str(seconds)]
+    if server.ca:
+        words += ["--ca", str(server.ca)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    return json.loads(done.stdout) if done.returncode == 0 else None

@@ -36,6 +36,12 @@ def _grid(results):
 
 def _extras(extras):
     lines = []
+    if extras.get("latency"):
+        lines += ["## Latency at an offered rate", "", "50 connections; requests are sent when due and timed from then (no coordinated omission).",
+                  "Microseconds, median of the rounds; max is the worst of all rounds.", ""]
+        lines += _table(["cell", "offered/s", "server", "achieved/s", "p50", "p90", "p99", "p99.9", "p99.99", "max"],
+                        [[r["cell"], f"{r['rate']:.0f}", r["server"], f"{r['achieved']:.0f}",
+                          *(f"{r[q]:.0f}" for q in ("p50", "p90", "p99", "p999", "p9999", "worst_max"))] for r in extras["latency"]])
     if extras.get("memory"):
         lines += ["## Memory and recovery", "", "Keys of 11 B with values of 64 B. Recovery is from exec to the first",
                   "answer with every key, after kill -9, both CPUs free, less the start of an empty server; median of three.", ""]

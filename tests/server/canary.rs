@@ -70,9 +70,16 @@ fn hex(text: &str) -> String {
 fn sweep(home: &Home, canaries: &[String]) {
     for (path, content) in files_below(&home.data()) {
         let found = found(&content, canaries);
-        assert!(found.is_empty(), "{} holds {found:?} in the clear", path.display());
+        assert!(
+            found.is_empty(),
+            "{} holds {found:?} in the clear",
+            path.display()
+        );
         for canary in canaries {
-            assert!(!path.to_string_lossy().contains(canary.as_str()), "a file name holds a canary");
+            assert!(
+                !path.to_string_lossy().contains(canary.as_str()),
+                "a file name holds a canary"
+            );
         }
     }
     let found = found(home.log().as_bytes(), canaries);
@@ -81,7 +88,10 @@ fn sweep(home: &Home, canaries: &[String]) {
 
 #[test]
 fn nothing_of_keys_and_values_is_on_disk_in_logs_or_on_the_wire() {
-    for (shards, policy, algorithm) in [(1, "everysec", "aes256gcm"), (2, "always", "chacha20poly1305")] {
+    for (shards, policy, algorithm) in [
+        (1, "everysec", "aes256gcm"),
+        (2, "always", "chacha20poly1305"),
+    ] {
         let mut random = Random::announced("canaries");
         let mut home = Home::new();
         home.shards(shards)
@@ -98,7 +108,10 @@ fn nothing_of_keys_and_values_is_on_disk_in_logs_or_on_the_wire() {
         }
         // The search finds what is there: the same proxy shows the handshake's server name in the clear.
         let captured = proxy.captured();
-        assert!(captured.len() > 1 << 20 && contains(&captured, b"localhost"), "the capture is blind");
+        assert!(
+            captured.len() > 1 << 20 && contains(&captured, b"localhost"),
+            "the capture is blind"
+        );
         let on_wire = found(&captured, &canaries);
         assert!(on_wire.is_empty(), "the wire shows {on_wire:?}");
         sweep(&home, &canaries);
@@ -121,10 +134,16 @@ fn with_encryption_off_the_same_search_finds_them() {
     let server = home.start();
     let canaries = sing(&mut server.connect(), &mut random);
     server.stop();
-    let all: Vec<u8> = files_below(&home.data()).into_iter().flat_map(|(_, c)| c).collect();
+    let all: Vec<u8> = files_below(&home.data())
+        .into_iter()
+        .flat_map(|(_, c)| c)
+        .collect();
     // Of those that were stored; errors and names are not.
     assert!(found(&all, &canaries).len() > 10, "the search is blind");
-    assert!(found(home.log().as_bytes(), &canaries).is_empty(), "the log holds canaries");
+    assert!(
+        found(home.log().as_bytes(), &canaries).is_empty(),
+        "the log holds canaries"
+    );
 }
 
 #[test]
@@ -140,8 +159,16 @@ fn a_sealed_log_does_not_show_that_values_repeat() {
         // Past the header, 32 equal bytes at two aligned places would be a pattern showing through; zeros are the
         // part of a segment that was never written.
         let mut seen = std::collections::HashSet::new();
-        for block in content.chunks(32).skip(128).filter(|b| b.iter().any(|&x| x != 0)) {
-            assert!(seen.insert(block), "{}: a block of 32 bytes stands there twice", path.display());
+        for block in content
+            .chunks(32)
+            .skip(128)
+            .filter(|b| b.iter().any(|&x| x != 0))
+        {
+            assert!(
+                seen.insert(block),
+                "{}: a block of 32 bytes stands there twice",
+                path.display()
+            );
         }
     }
 }
@@ -153,7 +180,8 @@ struct Mapping {
 }
 
 fn mappings(pid: u32) -> Vec<Mapping> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).expect("a live process of our own");
+    let text =
+        std::fs::read_to_string(format!("/proc/{pid}/smaps")).expect("a live process of our own");
     let mut out: Vec<Mapping> = Vec::new();
     let mut readable = false;
     for line in text.lines() {
@@ -161,10 +189,17 @@ fn mappings(pid: u32) -> Vec<Mapping> {
         if let Some((from, to)) = first.split_once('-')
             && let (Ok(from), Ok(to)) = (u64::from_str_radix(from, 16), u64::from_str_radix(to, 16))
         {
-            readable = line.split_whitespace().nth(1).is_some_and(|p| p.starts_with('r'));
-            let special = line.contains("[vvar") || line.contains("[vsyscall") || line.contains("io_uring");
+            readable = line
+                .split_whitespace()
+                .nth(1)
+                .is_some_and(|p| p.starts_with('r'));
+            let special =
+                line.contains("[vvar") || line.contains("[vsyscall") || line.contains("io_uring");
             if readable && !special {
-                out.push(Mapping { range: from..to, dumped: true });
+                out.push(Mapping {
+                    range: from..to,
+                    dumped: true,
+                });
             }
             readable &= !special;
         } else if let Some(flags) = line.strip_prefix("VmFlags:")
@@ -179,7 +214,8 @@ fn mappings(pid: u32) -> Vec<Mapping> {
 
 /// Where the needles stand in a process's memory: in mappings that a core dump holds, and in those it leaves out.
 fn in_memory(server: &Server<'_>, needles: &[&[u8]]) -> (usize, usize) {
-    let mut memory = std::fs::File::open(format!("/proc/{}/mem", server.pid())).expect("a process of our own");
+    let mut memory =
+        std::fs::File::open(format!("/proc/{}/mem", server.pid())).expect("a process of our own");
     let (mut dumped, mut kept) = (0, 0);
     for mapping in mappings(server.pid()) {
         let mut content = Vec::new();
@@ -191,7 +227,11 @@ fn in_memory(server: &Server<'_>, needles: &[&[u8]]) -> (usize, usize) {
         let _ = got;
         for needle in needles {
             if contains(&content, needle) {
-                *(if mapping.dumped { &mut dumped } else { &mut kept }) += 1;
+                *(if mapping.dumped {
+                    &mut dumped
+                } else {
+                    &mut kept
+                }) += 1;
             }
         }
     }
@@ -224,20 +264,40 @@ fn the_password_is_shown_to_nobody() {
     let mut random = Random::announced("password");
     let mut home = Home::new();
     let password = random.word(32);
-    home.text("auth.requirepass", &password).text("log.level", "trace").text("latency.slowlog_log_slower_than", "0us");
+    home.text("auth.requirepass", &password)
+        .text("log.level", "trace")
+        .text("latency.slowlog_log_slower_than", "0us");
     let server = home.start();
     let mut wire = server.connect();
     assert_eq!(wire.call(&["AUTH", &password]), Value::ok());
-    for line in ["CONFIG GET *", "SLOWLOG GET 100", "CLIENT LIST", "INFO everything", "COMMAND COUNT"] {
+    for line in [
+        "CONFIG GET *",
+        "SLOWLOG GET 100",
+        "CLIENT LIST",
+        "INFO everything",
+        "COMMAND COUNT",
+    ] {
         let mut raw = Vec::new();
         wire.call(&["ECHO", "start"]);
         raw.extend(format!("{:?}", wire.say(line)).bytes());
-        assert!(!contains(&raw, password.as_bytes()), "{line} shows the password");
+        assert!(
+            !contains(&raw, password.as_bytes()),
+            "{line} shows the password"
+        );
     }
-    eventually("the log has been written", || (!home.log().is_empty()).then_some(()));
+    eventually("the log has been written", || {
+        (!home.log().is_empty()).then_some(())
+    });
     std::thread::sleep(Duration::from_millis(100));
-    assert!(!home.log().contains(&password), "the log shows the password");
+    assert!(
+        !home.log().contains(&password),
+        "the log shows the password"
+    );
     for (path, content) in files_below(&home.data()) {
-        assert!(!contains(&content, password.as_bytes()), "{} shows the password", path.display());
+        assert!(
+            !contains(&content, password.as_bytes()),
+            "{} shows the password",
+            path.display()
+        );
     }
 }

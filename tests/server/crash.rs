@@ -62,7 +62,10 @@ impl Writer {
             id,
             random: Random::new(seed),
             tags: tags.to_vec(),
-            journals: tags.iter().map(|t| Journal::new(format!("{{{t}}}:w{id}"))).collect(),
+            journals: tags
+                .iter()
+                .map(|t| Journal::new(format!("{{{t}}}:w{id}")))
+                .collect(),
             transfers: Vec::new(),
             everywhere_sent: 0,
             everywhere_acked: Vec::new(),
@@ -82,13 +85,22 @@ impl Writer {
         let unique = format!("w{}.{}", self.id, self.turn);
         match self.random.below(12) {
             0 | 1 => {
-                let (a, b) = (self.random.below(self.tags.len()), self.random.below(self.tags.len()));
+                let (a, b) = (
+                    self.random.below(self.tags.len()),
+                    self.random.below(self.tags.len()),
+                );
                 let (from, to) = (&self.tags[a], &self.tags[b]);
                 let transfer = Transfer {
                     from: format!("{{{from}}}:account:{}", self.random.below(ACCOUNTS)),
-                    to: format!("{{{to}}}:account:{}", ACCOUNTS + self.random.below(ACCOUNTS)),
+                    to: format!(
+                        "{{{to}}}:account:{}",
+                        ACCOUNTS + self.random.below(ACCOUNTS)
+                    ),
                     amount: 1 + self.random.below(100) as i64,
-                    markers: [format!("{{{from}}}:from:{unique}"), format!("{{{to}}}:to:{unique}")],
+                    markers: [
+                        format!("{{{from}}}:from:{unique}"),
+                        format!("{{{to}}}:to:{unique}"),
+                    ],
                     acked: None,
                     id: unique,
                 };
@@ -119,7 +131,8 @@ impl Writer {
             }
             _ => {
                 let at = self.random.below(self.journals.len());
-                let words: Words = random_write(&mut self.random, &self.journals[at].prefix, &unique);
+                let words: Words =
+                    random_write(&mut self.random, &self.journals[at].prefix, &unique);
                 out.extend(command(&words));
                 self.journals[at].sent(words);
                 Item::Own(at)
@@ -208,25 +221,53 @@ fn settle(wire: &mut Wire, writers: &mut [Writer], shared: &mut Shared, due: Ins
             .iter()
             .map(|t| number(&wire.call(&["GET", &writer.everywhere_key(t)])))
             .collect();
-        assert!(found.windows(2).all(|w| w[0] == w[1]), "an MSET across shards was torn: {found:?}");
+        assert!(
+            found.windows(2).all(|w| w[0] == w[1]),
+            "an MSET across shards was torn: {found:?}"
+        );
         let there = found[0] as u64;
-        assert!(there <= writer.everywhere_sent, "MSET {there} was never sent");
-        let bound = writer.everywhere_acked.iter().take_while(|(_, at)| *at <= due).last();
-        assert!(there >= bound.map_or(0, |b| b.0), "MSET {bound:?} was acknowledged, {there} is there");
-        lost += writer.everywhere_acked.iter().filter(|(n, _)| *n > there).count();
+        assert!(
+            there <= writer.everywhere_sent,
+            "MSET {there} was never sent"
+        );
+        let bound = writer
+            .everywhere_acked
+            .iter()
+            .take_while(|(_, at)| *at <= due)
+            .last();
+        assert!(
+            there >= bound.map_or(0, |b| b.0),
+            "MSET {bound:?} was acknowledged, {there} is there"
+        );
+        lost += writer
+            .everywhere_acked
+            .iter()
+            .filter(|(n, _)| *n > there)
+            .count();
         // The sequence goes on from what survived.
         writer.everywhere_sent = there;
         writer.everywhere_acked.clear();
 
         for transfer in writer.transfers.drain(..) {
-            let marks = transfer.markers.each_ref().map(|m| wire.call(&["GET", m]) != Value::Null);
-            assert_eq!(marks[0], marks[1], "transfer {} was torn: {} -> {}", transfer.id, transfer.from, transfer.to);
+            let marks = transfer
+                .markers
+                .each_ref()
+                .map(|m| wire.call(&["GET", m]) != Value::Null);
+            assert_eq!(
+                marks[0], marks[1],
+                "transfer {} was torn: {} -> {}",
+                transfer.id, transfer.from, transfer.to
+            );
             if marks[0] {
                 *shared.balances.entry(transfer.from.clone()).or_default() -= transfer.amount;
                 *shared.balances.entry(transfer.to.clone()).or_default() += transfer.amount;
             } else {
                 let bound = transfer.acked.is_some_and(|at| at <= due);
-                assert!(!bound, "transfer {} was acknowledged and is gone", transfer.id);
+                assert!(
+                    !bound,
+                    "transfer {} was acknowledged and is gone",
+                    transfer.id
+                );
                 lost += usize::from(transfer.acked.is_some());
             }
         }
@@ -238,13 +279,19 @@ fn settle(wire: &mut Wire, writers: &mut [Writer], shared: &mut Shared, due: Ins
     }
     for (account, balance) in &shared.balances {
         let found = number(&wire.call(&["GET", account]));
-        assert_eq!(found, *balance, "{account}: balance against the transfers that are there");
+        assert_eq!(
+            found, *balance,
+            "{account}: balance against the transfers that are there"
+        );
     }
     let sum: i64 = shared.balances.values().sum();
     assert_eq!(sum, 0, "money was made or lost");
     let found = number(&wire.call(&["GET", "counter"])) as u64;
     let range = shared.counter + counts.0..=shared.counter + counts.1;
-    assert!(range.contains(&found), "the counter is {found}, must be in {range:?}");
+    assert!(
+        range.contains(&found),
+        "the counter is {found}, must be in {range:?}"
+    );
     lost += (shared.counter + acked).saturating_sub(found) as usize;
     shared.counter = found;
     lost
@@ -273,8 +320,11 @@ fn rounds(policy: &str, shards: &[usize], rounds: usize) {
     let tags = slots::tags(4);
     let mut home = Home::new();
     // Small segments, so that rolling over and recycling happen under load too.
-    home.fsync(policy).text("persistence.aof_segment_size", "1MiB");
-    let mut writers: Vec<Writer> = (0..WRITERS).map(|i| Writer::new(i, &tags, random.next())).collect();
+    home.fsync(policy)
+        .text("persistence.aof_segment_size", "1MiB");
+    let mut writers: Vec<Writer> = (0..WRITERS)
+        .map(|i| Writer::new(i, &tags, random.next()))
+        .collect();
     let mut shared = Shared::default();
     let (mut lost, mut most) = (0, 0);
     let mut killed = Instant::now();
@@ -289,7 +339,9 @@ fn rounds(policy: &str, shards: &[usize], rounds: usize) {
         let server = home.start();
         let due = match policy {
             "always" => killed,
-            _ => killed.checked_sub(WINDOW).expect("the machine has been up for longer"),
+            _ => killed
+                .checked_sub(WINDOW)
+                .expect("the machine has been up for longer"),
         };
         let now = settle(&mut server.connect(), &mut writers, &mut shared, due);
         lost += now;
@@ -304,7 +356,9 @@ fn rounds(policy: &str, shards: &[usize], rounds: usize) {
         };
         killed = load_and_kill(server, &mut writers, Duration::from_millis(pause as u64));
     }
-    println!("{policy}, shards {shards:?}: {rounds} kills, {lost} acknowledged writes lost, at most {most} in one");
+    println!(
+        "{policy}, shards {shards:?}: {rounds} kills, {lost} acknowledged writes lost, at most {most} in one"
+    );
     if policy == "always" {
         assert_eq!(lost, 0, "always loses nothing");
     }

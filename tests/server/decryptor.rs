@@ -26,10 +26,16 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 /// What the reader found: its records, and (database, key) -> (value, expiry).
-type Found = (Vec<serde_json::Value>, BTreeMap<(u64, Vec<u8>), (Vec<u8>, u64)>);
+type Found = (
+    Vec<serde_json::Value>,
+    BTreeMap<(u64, Vec<u8>), (Vec<u8>, u64)>,
+);
 
 fn read(home: &Home) -> Found {
-    let out = python::run("decrypt.py", &[home.data().as_os_str(), home.kek().as_os_str()]);
+    let out = python::run(
+        "decrypt.py",
+        &[home.data().as_os_str(), home.kek().as_os_str()],
+    );
     let (mut records, mut state) = (Vec::new(), BTreeMap::new());
     for line in out.lines() {
         let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
@@ -38,7 +44,10 @@ fn read(home: &Home) -> Found {
         } else {
             let field = |name: &str| unhex(row[name].as_str().expect("hex"));
             let number = |name: &str| row[name].as_u64().expect("a number");
-            state.insert((number("db"), field("key")), (field("value"), number("expire")));
+            state.insert(
+                (number("db"), field("key")),
+                (field("value"), number("expire")),
+            );
         }
     }
     (records, state)
@@ -67,7 +76,9 @@ fn served(wire: &mut Wire) -> BTreeMap<(u64, Vec<u8>), (Vec<u8>, u64)> {
 fn opens(algorithm: &str, policy: &str, shards: &[usize]) {
     let mut random = Random::announced("decryptor");
     let mut home = Home::new();
-    home.fsync(policy).text("encryption.algorithm", algorithm).text("persistence.aof_segment_size", "1MiB");
+    home.fsync(policy)
+        .text("encryption.algorithm", algorithm)
+        .text("persistence.aof_segment_size", "1MiB");
     let tags = slots::tags(4);
     let mut total = 0;
     for (round, &n) in shards.iter().enumerate() {
@@ -76,7 +87,11 @@ fn opens(algorithm: &str, policy: &str, shards: &[usize]) {
         let mut wire = server.connect();
         for i in 0..1500 {
             let tag = random.pick(&tags.iter().collect::<Vec<_>>()).clone();
-            let words = random_write(&mut random, &format!("{{{tag}}}:w"), &format!("{round}.{i}"));
+            let words = random_write(
+                &mut random,
+                &format!("{{{tag}}}:w"),
+                &format!("{round}.{i}"),
+            );
             let reply = wire.call(&words);
             assert!(!reply.is_error(), "{words:?}: {reply:?}");
         }
@@ -109,8 +124,16 @@ fn opens(algorithm: &str, policy: &str, shards: &[usize]) {
             server.stop();
         }
         let (records, state) = read(&home);
-        assert!(state == expected, "round {round}: {}", difference(&state, &expected));
-        assert!(records.len() > total + 1000, "{} records, {total} before", records.len());
+        assert!(
+            state == expected,
+            "round {round}: {}",
+            difference(&state, &expected)
+        );
+        assert!(
+            records.len() > total + 1000,
+            "{} records, {total} before",
+            records.len()
+        );
         let whole = records.iter().filter(|r| r["transaction"] == true).count();
         assert!(n == 1 || whole > 0, "no transaction was found");
         total = records.len();
@@ -123,8 +146,21 @@ fn difference(read: &State, served: &State) -> String {
     let mut out = String::new();
     for key in read.keys().chain(served.keys()) {
         if read.get(key) != served.get(key) {
-            let show = |s: Option<&(Vec<u8>, u64)>| s.map(|(v, at)| format!("{:?} until {at}", String::from_utf8_lossy(&v[..v.len().min(60)])));
-            out.push_str(&format!("\n  {} {:?}: read {:?}, served {:?}", key.0, String::from_utf8_lossy(&key.1), show(read.get(key)), show(served.get(key))));
+            let show = |s: Option<&(Vec<u8>, u64)>| {
+                s.map(|(v, at)| {
+                    format!(
+                        "{:?} until {at}",
+                        String::from_utf8_lossy(&v[..v.len().min(60)])
+                    )
+                })
+            };
+            out.push_str(&format!(
+                "\n  {} {:?}: read {:?}, served {:?}",
+                key.0,
+                String::from_utf8_lossy(&key.1),
+                show(read.get(key)),
+                show(served.get(key))
+            ));
         }
     }
     out

@@ -20,7 +20,20 @@ enum Match {
 }
 
 const KEYS: [&str; 14] = [
-    "a", "b", "c", "dd", "key:1", "key:2", "key:3", "{x}1", "{x}2", "{y}1", "", "with space", "\u{1}bin\r\n", "longer-name-of-a-key",
+    "a",
+    "b",
+    "c",
+    "dd",
+    "key:1",
+    "key:2",
+    "key:3",
+    "{x}1",
+    "{x}2",
+    "{y}1",
+    "",
+    "with space",
+    "\u{1}bin\r\n",
+    "longer-name-of-a-key",
 ];
 
 struct Maker {
@@ -57,7 +70,20 @@ impl Maker {
     }
 
     fn number(&mut self) -> Vec<u8> {
-        let words: [&str; 12] = ["0", "1", "-1", "7", "-3", "100", "9223372036854775807", "-9223372036854775808", "x", "1.5", "", "12345678901234567890"];
+        let words: [&str; 12] = [
+            "0",
+            "1",
+            "-1",
+            "7",
+            "-3",
+            "100",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "x",
+            "1.5",
+            "",
+            "12345678901234567890",
+        ];
         self.random.pick(&words).as_bytes().to_vec()
     }
 
@@ -141,23 +167,39 @@ impl Maker {
             }
             20 | 21 => {
                 let n = 1 + self.random.below(6);
-                let words = std::iter::once(w("MGET")).chain((0..n).map(|_| self.key())).collect();
+                let words = std::iter::once(w("MGET"))
+                    .chain((0..n).map(|_| self.key()))
+                    .collect();
                 exact(words)
             }
             22 | 23 => exact(vec![w("APPEND"), self.key(), self.value()]),
             24 => exact(vec![w("STRLEN"), self.key()]),
             25 => exact(vec![w("SETRANGE"), self.key(), self.index(), self.value()]),
-            26 => exact(vec![w(self.random.pick(&["GETRANGE", "SUBSTR"])), self.key(), self.index(), self.index()]),
+            26 => exact(vec![
+                w(self.random.pick(&["GETRANGE", "SUBSTR"])),
+                self.key(),
+                self.index(),
+                self.index(),
+            ]),
             27 | 28 => exact(vec![w(self.random.pick(&["INCR", "DECR"])), self.key()]),
-            29 | 30 => exact(vec![w(self.random.pick(&["INCRBY", "DECRBY"])), self.key(), self.number()]),
+            29 | 30 => exact(vec![
+                w(self.random.pick(&["INCRBY", "DECRBY"])),
+                self.key(),
+                self.number(),
+            ]),
             31 => {
-                let by = w(self.random.pick(&["0.1", "-0.25", "1e3", "3", "x", "nan", "inf", "1.5e-5", "100.125"]));
+                let by = w(self.random.pick(&[
+                    "0.1", "-0.25", "1e3", "3", "x", "nan", "inf", "1.5e-5", "100.125",
+                ]));
                 exact(vec![w("INCRBYFLOAT"), self.key(), by])
             }
             32 => {
                 let mut words = vec![w("LCS"), self.key(), self.key()];
                 for _ in 0..self.random.below(3) {
-                    let word = self.random.pick(&["LEN", "IDX", "WITHMATCHLEN", "MINMATCHLEN"]).to_owned();
+                    let word = self
+                        .random
+                        .pick(&["LEN", "IDX", "WITHMATCHLEN", "MINMATCHLEN"])
+                        .to_owned();
                     words.push(w(&word));
                     if word == "MINMATCHLEN" {
                         words.push(self.index());
@@ -168,24 +210,34 @@ impl Maker {
             33 | 34 => {
                 let name = w(self.random.pick(&["DEL", "UNLINK", "EXISTS", "TOUCH"]));
                 let n = 1 + self.random.below(4);
-                let words = std::iter::once(name).chain((0..n).map(|_| self.key())).collect();
+                let words = std::iter::once(name)
+                    .chain((0..n).map(|_| self.key()))
+                    .collect();
                 exact(words)
             }
             35 => exact(vec![w("TYPE"), self.key()]),
-            36 | 37 => exact(vec![w(self.random.pick(&["RENAME", "RENAMENX"])), self.key(), self.key()]),
+            36 | 37 => exact(vec![
+                w(self.random.pick(&["RENAME", "RENAMENX"])),
+                self.key(),
+                self.key(),
+            ]),
             38 | 39 => {
                 let mut words = vec![w("COPY"), self.key(), self.key()];
                 for _ in 0..self.random.below(3) {
                     match self.random.below(4) {
                         0 | 1 => words.push(w("REPLACE")),
-                        2 => words.extend([w("DB"), w(self.random.pick(&["0", "1", "2", "99", "x"]))]),
+                        2 => words
+                            .extend([w("DB"), w(self.random.pick(&["0", "1", "2", "99", "x"]))]),
                         _ => words.push(w("DB")),
                     }
                 }
                 exact(words)
             }
             40..=43 => {
-                let name = self.random.pick(&["EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"]).to_owned();
+                let name = self
+                    .random
+                    .pick(&["EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"])
+                    .to_owned();
                 let ttl = self.ttl(&name.replace("EXPIRE", "X"));
                 let mut words = vec![w(&name), self.key(), ttl];
                 for _ in 0..self.random.below(3) {
@@ -199,15 +251,26 @@ impl Maker {
             47 => (vec![w("PEXPIRETIME"), self.key()], Match::Near(10_000)),
             48 => exact(vec![w("PERSIST"), self.key()]),
             49 => {
-                let pattern = self.random.pick(&["*", "key:*", "?", "[a-c]", "{x}?", "nothing*", "*[^1]", "k\\ey:?"]).to_owned();
+                let pattern = self
+                    .random
+                    .pick(&[
+                        "*", "key:*", "?", "[a-c]", "{x}?", "nothing*", "*[^1]", "k\\ey:?",
+                    ])
+                    .to_owned();
                 (vec![w("KEYS"), w(&pattern)], Match::AnyOrder)
             }
             50 => exact(vec![w("DBSIZE")]),
-            51 => exact(vec![w("SELECT"), w(self.random.pick(&["0", "1", "2", "0", "16", "-1", "x"]))]),
+            51 => exact(vec![
+                w("SELECT"),
+                w(self.random.pick(&["0", "1", "2", "0", "16", "-1", "x"])),
+            ]),
             52 => exact(vec![w("ECHO"), self.value()]),
             53 => match self.random.below(6) {
                 0 => exact(vec![w("FLUSHDB")]),
-                1 => exact(vec![w("FLUSHALL"), w(self.random.pick(&["ASYNC", "SYNC", "maybe"]))]),
+                1 => exact(vec![
+                    w("FLUSHALL"),
+                    w(self.random.pick(&["ASYNC", "SYNC", "maybe"])),
+                ]),
                 2 => exact(vec![w("PING"), self.value()]),
                 3 => exact(vec![w("OBJECT"), w("FREQ"), self.key()]),
                 4 => exact(vec![w("NOSUCH"), self.value()]),
@@ -216,7 +279,8 @@ impl Maker {
             54 => {
                 // Too few or too many words of something.
                 let names: [&str; 16] = [
-                    "SET", "GET", "MSET", "INCR", "EXPIRE", "RENAME", "DEL", "COPY", "SETRANGE", "PING", "SELECT", "TTL", "LCS", "GETEX", "STRLEN", "PERSIST",
+                    "SET", "GET", "MSET", "INCR", "EXPIRE", "RENAME", "DEL", "COPY", "SETRANGE",
+                    "PING", "SELECT", "TTL", "LCS", "GETEX", "STRLEN", "PERSIST",
                 ];
                 let mut words = vec![w(self.random.pick(&names))];
                 for _ in 0..self.random.below(6) {
@@ -252,14 +316,19 @@ fn sorted(value: &Value) -> Value {
 
 fn agree(theirs: &Value, ours: &Value, how: Match) -> bool {
     match (how, theirs, ours) {
-        (Match::Near(slack), Value::Int(a), Value::Int(b)) if *a >= 0 && *b >= 0 => a.abs_diff(*b) <= slack as u64,
+        (Match::Near(slack), Value::Int(a), Value::Int(b)) if *a >= 0 && *b >= 0 => {
+            a.abs_diff(*b) <= slack as u64
+        }
         (Match::AnyOrder, a, b) => sorted(a) == sorted(b),
         (_, a, b) => a == b,
     }
 }
 
 fn shown(words: &Words) -> String {
-    let text: Vec<_> = words.iter().map(|w| String::from_utf8_lossy(&w[..w.len().min(40)]).into_owned()).collect();
+    let text: Vec<_> = words
+        .iter()
+        .map(|w| String::from_utf8_lossy(&w[..w.len().min(40)]).into_owned())
+        .collect();
     format!("{text:?}")
 }
 
@@ -279,17 +348,29 @@ impl Pair {
             let name = words[0].to_ascii_uppercase();
             let same = match (&self.queued, &name[..], &theirs, &ours) {
                 (Some(hows), b"EXEC", Value::Array(a), Value::Array(b)) => {
-                    a.len() == b.len() && a.len() == hows.len() && a.iter().zip(b).zip(hows).all(|((a, b), how)| agree(a, b, *how))
+                    a.len() == b.len()
+                        && a.len() == hows.len()
+                        && a.iter()
+                            .zip(b)
+                            .zip(hows)
+                            .all(|((a, b), how)| agree(a, b, *how))
                 }
                 _ => agree(&theirs, &ours, *how),
             };
             if !same {
                 let from = history.len().saturating_sub(25);
-                panic!("after\n  {}\nredis-server says {}\nferrite says      {}", history[from..].join("\n  "), clip(&theirs), clip(&ours));
+                panic!(
+                    "after\n  {}\nredis-server says {}\nferrite says      {}",
+                    history[from..].join("\n  "),
+                    clip(&theirs),
+                    clip(&ours)
+                );
             }
             match (&name[..], &theirs) {
                 (b"MULTI", Value::Simple(_)) => self.queued = Some(Vec::new()),
-                (b"EXEC" | b"DISCARD", reply) if !matches!(reply, Value::Error(e) if e.contains("without MULTI") || e.contains("wrong number")) => self.queued = None,
+                (b"EXEC" | b"DISCARD", reply) if !matches!(reply, Value::Error(e) if e.contains("without MULTI") || e.contains("wrong number")) => {
+                    self.queued = None
+                }
                 (_, Value::Simple(s)) if s == "QUEUED" => {
                     if let Some(hows) = &mut self.queued {
                         hows.push(*how);
@@ -308,7 +389,13 @@ fn clip(value: &Value) -> String {
 }
 
 fn pairs(redis: &Redis, server: &crate::common::server::Server<'_>) -> Vec<Pair> {
-    let mut out: Vec<Pair> = (0..3).map(|_| Pair { theirs: redis.connect(), ours: server.connect(), queued: None }).collect();
+    let mut out: Vec<Pair> = (0..3)
+        .map(|_| Pair {
+            theirs: redis.connect(),
+            ours: server.connect(),
+            queued: None,
+        })
+        .collect();
     // One of them speaks RESP3. HELLO itself differs by name and version.
     assert!(matches!(out[2].theirs.say("HELLO 3"), Value::Map(_)));
     assert!(matches!(out[2].ours.say("HELLO 3"), Value::Map(_)));
@@ -334,7 +421,11 @@ fn whole_state(wire: &mut Wire) -> Vec<String> {
             let value = wire.call(&[b"GET".as_slice(), &key]);
             // Absolute times are equal but for the moment at which each server took a relative one.
             let at = wire.call(&[b"EXPIRETIME".as_slice(), &key]).int();
-            out.push(format!("{db} {:?} = {value:?} until {}", String::from_utf8_lossy(&key), at / 60));
+            out.push(format!(
+                "{db} {:?} = {value:?} until {}",
+                String::from_utf8_lossy(&key),
+                at / 60
+            ));
         }
     }
     out
@@ -342,8 +433,14 @@ fn whole_state(wire: &mut Wire) -> Vec<String> {
 
 fn compare(shards: usize, crash: bool) {
     let mut random = Random::announced("differential");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-    let mut maker = Maker { random: Random::new(random.next()), now };
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    let mut maker = Maker {
+        random: Random::new(random.next()),
+        now,
+    };
     let mut redis = Redis::start();
     let mut home = Home::new();
     home.shards(shards);
@@ -384,7 +481,14 @@ fn near(state: Vec<String>) -> Vec<String> {
         .into_iter()
         .map(|line| {
             let (rest, until) = line.rsplit_once(" until ").expect("our own form");
-            format!("{rest} {}", if until == "0" { "forever" } else { "for a time" })
+            format!(
+                "{rest} {}",
+                if until == "0" {
+                    "forever"
+                } else {
+                    "for a time"
+                }
+            )
         })
         .collect()
 }
@@ -418,7 +522,15 @@ fn scans_find_what_redis_finds() {
                 wire.say(&format!("SET scan:{i} {i}"));
             }
         }
-        for options in ["", "MATCH scan:1*", "COUNT 7", "COUNT 1000 MATCH *9", "TYPE string", "TYPE list", "MATCH nothing"] {
+        for options in [
+            "",
+            "MATCH scan:1*",
+            "COUNT 7",
+            "COUNT 1000 MATCH *9",
+            "TYPE string",
+            "TYPE list",
+            "MATCH nothing",
+        ] {
             let mut all = Vec::new();
             for wire in [&mut theirs, &mut ours] {
                 let mut cursor = "0".to_owned();
@@ -438,7 +550,14 @@ fn scans_find_what_redis_finds() {
             }
             assert_eq!(all[1], all[0], "SCAN {options}");
         }
-        for line in ["SCAN x", "SCAN 0 COUNT 0", "SCAN 0 COUNT x", "SCAN 0 MATCH", "SCAN 0 NONSENSE 1", "SCAN"] {
+        for line in [
+            "SCAN x",
+            "SCAN 0 COUNT 0",
+            "SCAN 0 COUNT x",
+            "SCAN 0 MATCH",
+            "SCAN 0 NONSENSE 1",
+            "SCAN",
+        ] {
             assert_eq!(ours.say(line), theirs.say(line), "{line}");
         }
     }
@@ -451,14 +570,33 @@ fn encodings_are_those_of_redis() {
     let server = home.start();
     let (mut theirs, mut ours) = (redis.connect(), server.connect());
     let long = "x".repeat(45);
-    for value in ["1", "-7", "9223372036854775807", "9223372036854775808", "01", "1.0", "abc", &long[1..], &long] {
+    for value in [
+        "1",
+        "-7",
+        "9223372036854775807",
+        "9223372036854775808",
+        "01",
+        "1.0",
+        "abc",
+        &long[1..],
+        &long,
+    ] {
         for wire in [&mut theirs, &mut ours] {
             wire.call(&["SET", "k", value]);
         }
-        assert_eq!(ours.say("OBJECT ENCODING k"), theirs.say("OBJECT ENCODING k"), "{value}");
+        assert_eq!(
+            ours.say("OBJECT ENCODING k"),
+            theirs.say("OBJECT ENCODING k"),
+            "{value}"
+        );
         assert_eq!(ours.say("TYPE k"), theirs.say("TYPE k"));
     }
-    for line in ["OBJECT ENCODING none", "OBJECT NONSENSE k", "OBJECT", "TYPE none"] {
+    for line in [
+        "OBJECT ENCODING none",
+        "OBJECT NONSENSE k",
+        "OBJECT",
+        "TYPE none",
+    ] {
         assert_eq!(ours.say(line), theirs.say(line), "{line}");
     }
 }

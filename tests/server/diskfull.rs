@@ -21,7 +21,11 @@ struct SmallDisk {
 }
 
 fn check(result: i32) -> io::Result<()> {
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 impl SmallDisk {
@@ -29,10 +33,15 @@ impl SmallDisk {
     fn new(at: &Path, mib: u32) -> SmallDisk {
         std::fs::create_dir_all(at).expect("the directory");
         let target = std::ffi::CString::new(at.to_str().expect("UTF-8")).expect("no zero byte");
-        let options = std::ffi::CString::new(format!("size={mib}m,mode=0700")).expect("no zero byte");
+        let options =
+            std::ffi::CString::new(format!("size={mib}m,mode=0700")).expect("no zero byte");
         // SAFETY: geteuid and getegid cannot fail and touch no memory.
         let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
-        let maps = [("/proc/self/setgroups", "deny".to_owned()), ("/proc/self/uid_map", format!("0 {uid} 1")), ("/proc/self/gid_map", format!("0 {gid} 1"))];
+        let maps = [
+            ("/proc/self/setgroups", "deny".to_owned()),
+            ("/proc/self/uid_map", format!("0 {uid} 1")),
+            ("/proc/self/gid_map", format!("0 {gid} 1")),
+        ];
         let user = uid != 0;
         let mut holder = Command::new("sleep");
         holder.arg("100000").stdin(Stdio::null());
@@ -47,19 +56,38 @@ impl SmallDisk {
                     }
                 }
                 check(libc::unshare(libc::CLONE_NEWNS))?;
-                check(libc::mount(std::ptr::null(), c"/".as_ptr(), std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()))?;
-                check(libc::mount(c"ferrite-test".as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, options.as_ptr().cast()))
+                check(libc::mount(
+                    std::ptr::null(),
+                    c"/".as_ptr(),
+                    std::ptr::null(),
+                    libc::MS_REC | libc::MS_PRIVATE,
+                    std::ptr::null(),
+                ))?;
+                check(libc::mount(
+                    c"ferrite-test".as_ptr(),
+                    target.as_ptr(),
+                    c"tmpfs".as_ptr(),
+                    0,
+                    options.as_ptr().cast(),
+                ))
             }
         };
         // SAFETY: the closure makes system calls on memory prepared before the fork; its small writes allocate
         // nothing but a path, and no other thread's lock is needed for that with the system's allocator.
         unsafe { holder.pre_exec(enter) };
-        let holder = holder.spawn().expect("a namespace of our own (needs root, or unprivileged user namespaces)");
+        let holder = holder
+            .spawn()
+            .expect("a namespace of our own (needs root, or unprivileged user namespaces)");
         let open = |what: &str| {
             let path = format!("/proc/{}/ns/{what}", holder.id());
             OwnedFd::from(std::fs::File::open(path).expect("the namespace"))
         };
-        SmallDisk { mounts: open("mnt"), user: user.then(|| open("user")), at: at.to_owned(), holder }
+        SmallDisk {
+            mounts: open("mnt"),
+            user: user.then(|| open("user")),
+            at: at.to_owned(),
+            holder,
+        }
     }
 
     /// The disk as seen from outside.
@@ -70,10 +98,16 @@ impl SmallDisk {
 
     /// Makes a command run inside.
     fn enter(&self, command: &mut Command) {
-        let fds: Vec<i32> = self.user.iter().chain([&self.mounts]).map(AsRawFd::as_raw_fd).collect();
+        let fds: Vec<i32> = self
+            .user
+            .iter()
+            .chain([&self.mounts])
+            .map(AsRawFd::as_raw_fd)
+            .collect();
         let enter = move || {
             // SAFETY: setns takes descriptors that the test holds open.
-            fds.iter().try_for_each(|&fd| check(unsafe { libc::setns(fd, 0) }))
+            fds.iter()
+                .try_for_each(|&fd| check(unsafe { libc::setns(fd, 0) }))
         };
         // SAFETY: the closure makes system calls only, between fork and exec.
         unsafe { command.pre_exec(enter) };
@@ -104,7 +138,11 @@ fn write_until_refused(wire: &mut Wire, name: &str) -> (usize, String) {
         match wire.call(&["SET", &format!("{name}:{i}"), &value]) {
             Value::Simple(_) => {}
             Value::Error(why) => {
-                assert_eq!(wire.call(&["EXISTS", &format!("{name}:{i}")]), Value::Int(0), "refused, and done all the same");
+                assert_eq!(
+                    wire.call(&["EXISTS", &format!("{name}:{i}")]),
+                    Value::Int(0),
+                    "refused, and done all the same"
+                );
                 return (i, why);
             }
             other => panic!("SET: {other:?}"),
@@ -115,7 +153,9 @@ fn write_until_refused(wire: &mut Wire, name: &str) -> (usize, String) {
 
 fn full_and_back(policy: &str, shards: usize) {
     let mut home = Home::new();
-    home.fsync(policy).shards(shards).text("persistence.aof_segment_size", "1MiB");
+    home.fsync(policy)
+        .shards(shards)
+        .text("persistence.aof_segment_size", "1MiB");
     let disk = SmallDisk::new(&home.data(), 24);
     let filler = disk.outside().join("filler");
     let server = disk.start(&home);
@@ -124,26 +164,49 @@ fn full_and_back(policy: &str, shards: usize) {
     assert_eq!(wire.say("SET before it"), Value::ok());
     let (first, why) = write_until_refused(&mut wire, "a");
     assert!(why.starts_with("MISCONF"), "{why}");
-    assert!(first > 100, "only {first} writes of 10 kB fitted into 16 MiB");
+    assert!(
+        first > 100,
+        "only {first} writes of 10 kB fitted into 16 MiB"
+    );
 
     // Everything that writes is refused, in every form; reading goes on.
-    for line in ["DEL before", "INCR n", "APPEND before x", "EXPIRE before 100", "MSET x 1 y 2", "FLUSHALL", "GETDEL before", "RENAME before after"] {
+    for line in [
+        "DEL before",
+        "INCR n",
+        "APPEND before x",
+        "EXPIRE before 100",
+        "MSET x 1 y 2",
+        "FLUSHALL",
+        "GETDEL before",
+        "RENAME before after",
+    ] {
         let reply = wire.say(line);
-        assert!(matches!(&reply, Value::Error(e) if e.starts_with("MISCONF")), "{line}: {reply:?}");
+        assert!(
+            matches!(&reply, Value::Error(e) if e.starts_with("MISCONF")),
+            "{line}: {reply:?}"
+        );
     }
     assert_eq!(wire.say("MULTI"), Value::ok());
     let queued = wire.say("SET in multi");
     let executed = wire.say("EXEC");
     let refused = |v: &Value| matches!(v, Value::Error(e) if e.starts_with("MISCONF") || e.starts_with("EXECABORT"));
-    assert!(refused(&queued) || refused(&executed) || executed.items().iter().all(refused), "{queued:?} {executed:?}");
+    assert!(
+        refused(&queued) || refused(&executed) || executed.items().iter().all(refused),
+        "{queued:?} {executed:?}"
+    );
     assert_eq!(wire.say("GET in"), Value::Null);
     assert_eq!(wire.say("GET before"), Value::bulk("it"));
-    assert_eq!(wire.call(&["STRLEN", &format!("a:{}", first - 1)]), Value::Int(10_000));
+    assert_eq!(
+        wire.call(&["STRLEN", &format!("a:{}", first - 1)]),
+        Value::Int(10_000)
+    );
     assert_eq!(wire.say("DBSIZE"), Value::Int(first as i64 + 1));
 
     // Space returns, and writing with it.
     std::fs::remove_file(&filler).expect("remove");
-    eventually("writes are taken again", || (wire.say("SET again yes") == Value::ok()).then_some(()));
+    eventually("writes are taken again", || {
+        (wire.say("SET again yes") == Value::ok()).then_some(())
+    });
     let (second, why) = write_until_refused(&mut wire, "b");
     assert!(why.starts_with("MISCONF"), "{why}");
     assert!(second > 100, "only {second} writes after 8 MiB were freed");
@@ -162,7 +225,11 @@ fn full_and_back(policy: &str, shards: usize) {
     }
     wire.send(&bytes).expect("sent");
     for i in 0..first + second {
-        assert_eq!(wire.reply().expect("a reply"), Value::Int(10_000), "write {i}");
+        assert_eq!(
+            wire.reply().expect("a reply"),
+            Value::Int(10_000),
+            "write {i}"
+        );
     }
     assert_eq!(wire.say("GET again"), Value::bulk("yes"));
     assert_eq!(wire.say("DBSIZE"), Value::Int((first + second) as i64 + 2));
@@ -172,7 +239,9 @@ fn full_and_back(policy: &str, shards: usize) {
 /// Gives the disk another size, from inside.
 fn enlarge(disk: &SmallDisk, mib: u32) {
     let mut mount = Command::new("mount");
-    mount.args(["-o", &format!("remount,size={mib}m")]).arg(&disk.at);
+    mount
+        .args(["-o", &format!("remount,size={mib}m")])
+        .arg(&disk.at);
     disk.enter(&mut mount);
     assert!(mount.status().expect("mount runs").success());
 }

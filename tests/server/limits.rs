@@ -8,9 +8,17 @@ use crate::common::{PATIENCE, eventually};
 
 /// Resident memory of a process in MiB.
 fn rss(server: &Server<'_>) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a live process");
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
-    line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).expect("kB") / 1024
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a live process");
+    let line = status
+        .lines()
+        .find(|l| l.starts_with("VmRSS:"))
+        .expect("VmRSS");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse::<u64>().ok())
+        .expect("kB")
+        / 1024
 }
 
 #[test]
@@ -30,13 +38,21 @@ fn above_maxclients_nobody_comes_in_until_somebody_leaves() {
             (inside.len() == 5).then_some(())
         });
         for _ in 0..20 {
-            let refused = Wire::tls(home.port, home.client()).and_then(|mut w| w.try_call(&["PING"]));
+            let refused =
+                Wire::tls(home.port, home.client()).and_then(|mut w| w.try_call(&["PING"]));
             if let Ok(value) = refused {
-                assert_eq!(value, Value::Error("ERR max number of clients reached".into()));
+                assert_eq!(
+                    value,
+                    Value::Error("ERR max number of clients reached".into())
+                );
             }
         }
         for wire in &mut inside {
-            assert_eq!(wire.say("PING").text(), "PONG", "those inside are served on");
+            assert_eq!(
+                wire.say("PING").text(),
+                "PONG",
+                "those inside are served on"
+            );
         }
         inside.pop();
         eventually("a place that was left is given to the next", || {
@@ -67,7 +83,10 @@ fn who_says_nothing_for_the_timeout_is_closed_and_who_talks_is_not() {
         }
         assert!(began.elapsed() < PATIENCE, "not closed");
     }
-    assert!(began.elapsed() >= Duration::from_secs(1), "closed before its time");
+    assert!(
+        began.elapsed() >= Duration::from_secs(1),
+        "closed before its time"
+    );
     assert_eq!(talker.say("PING").text(), "PONG");
 }
 
@@ -75,7 +94,8 @@ fn who_says_nothing_for_the_timeout_is_closed_and_who_talks_is_not() {
 fn a_client_over_its_output_limit_is_closed_and_the_others_notice_nothing() {
     for shards in [1, 2] {
         let mut home = Home::new();
-        home.shards(shards).text("server.client_output_buffer_limit", "normal 4MiB 0 0s");
+        home.shards(shards)
+            .text("server.client_output_buffer_limit", "normal 4MiB 0 0s");
         let mut server = home.start();
         let mut other = server.connect();
         other.call(&["SET", "big", &"x".repeat(1 << 20)]);
@@ -102,7 +122,8 @@ fn a_slow_reader_is_waited_for_and_gets_everything_in_order() {
     const REPLIES: usize = 1500;
     for shards in [1, 2] {
         let mut home = Home::new();
-        home.shards(shards).text("server.client_output_buffer_limit", "normal 0 0 0s");
+        home.shards(shards)
+            .text("server.client_output_buffer_limit", "normal 0 0 0s");
         let mut server = home.start();
         let mut other = server.connect();
         let value = "x".repeat(1 << 20);
@@ -119,9 +140,16 @@ fn a_slow_reader_is_waited_for_and_gets_everything_in_order() {
             assert_eq!(other.say("PING").text(), "PONG");
             assert_eq!(other.say("INCR n").is_error(), false);
         }
-        assert!(rss(&server) < 700, "{} MiB resident while a client does not read", rss(&server));
+        assert!(
+            rss(&server) < 700,
+            "{} MiB resident while a client does not read",
+            rss(&server)
+        );
         for i in 0..REPLIES {
-            assert!(slow.reply().expect("a reply") == Value::bulk(&value), "reply {i}");
+            assert!(
+                slow.reply().expect("a reply") == Value::bulk(&value),
+                "reply {i}"
+            );
             assert_eq!(slow.reply().expect("a reply").text(), i.to_string());
         }
         server.unharmed();
@@ -172,7 +200,10 @@ fn clients_are_listed_named_and_killed() {
         let mut ids = Vec::new();
         for (i, wire) in others.iter_mut().enumerate() {
             assert_eq!(wire.say(&format!("CLIENT SETNAME worker{i}")), Value::ok());
-            assert_eq!(wire.say("CLIENT GETNAME"), Value::bulk(format!("worker{i}")));
+            assert_eq!(
+                wire.say("CLIENT GETNAME"),
+                Value::bulk(format!("worker{i}"))
+            );
             ids.push(wire.say("CLIENT ID").int());
         }
         let mut unique = ids.clone();
@@ -186,13 +217,19 @@ fn clients_are_listed_named_and_killed() {
         });
         let list = boss.say("CLIENT LIST").text();
         for (i, id) in ids.iter().enumerate() {
-            let line = list.lines().find(|l| l.contains(&format!("name=worker{i} "))).expect("in the list");
+            let line = list
+                .lines()
+                .find(|l| l.contains(&format!("name=worker{i} ")))
+                .expect("in the list");
             assert!(line.starts_with(&format!("id={id} ")), "{line}");
         }
         for (wire, id) in others.iter_mut().zip(&ids) {
             assert_eq!(boss.say(&format!("CLIENT KILL ID {id}")), Value::Int(1));
             wire.until_closed();
         }
-        assert_eq!(boss.say(&format!("CLIENT KILL ID {}", ids[0])), Value::Int(0));
+        assert_eq!(
+            boss.say(&format!("CLIENT KILL ID {}", ids[0])),
+            Value::Int(0)
+        );
     }
 }

@@ -33,7 +33,11 @@ fn write(server: &Server<'_>, random: &mut Random, commands: usize) {
         let mut bytes = Vec::new();
         for _ in 0..50 {
             // The same keys and values again and again: were a nonce used twice, nothing else would hide it.
-            bytes.extend(command(&["SET", &format!("k{}", random.below(20)), &random.word(30)]));
+            bytes.extend(command(&[
+                "SET",
+                &format!("k{}", random.below(20)),
+                &random.word(30),
+            ]));
         }
         wire.send(&bytes).expect("sent");
         for _ in 0..50 {
@@ -45,7 +49,9 @@ fn write(server: &Server<'_>, random: &mut Random, commands: usize) {
 fn watched(policy: &str, shards: usize) {
     let mut random = Random::announced("nonces");
     let mut home = Home::new();
-    home.fsync(policy).shards(shards).text("persistence.aof_segment_size", "1MiB");
+    home.fsync(policy)
+        .shards(shards)
+        .text("persistence.aof_segment_size", "1MiB");
     let mut copies: Vec<PathBuf> = Vec::new();
     let mut keep = |home: &Home, copies: &mut Vec<PathBuf>| {
         let to = home.path().join(format!("copy{}", copies.len()));
@@ -95,7 +101,11 @@ fn watched(policy: &str, shards: usize) {
     println!("{out}");
     let last = out.lines().last().expect("a summary");
     assert!(last.ends_with(" 0 nonces used twice"), "{last}");
-    let messages: usize = last.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+    let messages: usize = last
+        .split(' ')
+        .next()
+        .and_then(|n| n.parse().ok())
+        .expect("a number");
     assert!(messages > 100, "only {messages} messages were seen");
 }
 

@@ -42,7 +42,11 @@ fn apply(state: &mut State, words: &Words) {
         "DEL" | "GETDEL" => {
             state.remove(&key);
         }
-        "APPEND" => state.entry(key).or_insert_with(fresh).value.extend(words[2].bytes()),
+        "APPEND" => state
+            .entry(key)
+            .or_insert_with(fresh)
+            .value
+            .extend(words[2].bytes()),
         "SETRANGE" => {
             let at: usize = words[2].parse().expect("our own number");
             let held = state.entry(key).or_insert_with(fresh);
@@ -56,7 +60,9 @@ fn apply(state: &mut State, words: &Words) {
             let held = state.entry(key).or_insert_with(fresh);
             let old: i64 = match held.value.is_empty() {
                 true => 0,
-                false => String::from_utf8_lossy(&held.value).parse().expect("a counter"),
+                false => String::from_utf8_lossy(&held.value)
+                    .parse()
+                    .expect("a counter"),
             };
             let by: i64 = words[2].parse().expect("our own number");
             held.value = (old + by).to_string().into_bytes();
@@ -214,10 +220,19 @@ impl Journal {
                     h.map_or("nothing".into(), |h| {
                         let text = String::from_utf8_lossy(&h.value);
                         let end = text.char_indices().nth(60).map_or(text.len(), |(i, _)| i);
-                        format!("{:?} ({} B, expires {})", &text[..end], h.value.len(), h.expires)
+                        format!(
+                            "{:?} ({} B, expires {})",
+                            &text[..end],
+                            h.value.len(),
+                            h.expires
+                        )
                     })
                 };
-                out.push_str(&format!("  {key}: {} against {}\n", show(found.get(&key)), show(state.get(&key))));
+                out.push_str(&format!(
+                    "  {key}: {} against {}\n",
+                    show(found.get(&key)),
+                    show(state.get(&key))
+                ));
                 for (n, w) in self.writes.iter().enumerate().filter(|(_, w)| w[1] == key) {
                     out.push_str(&format!("      write {n}: {:?}\n", short(w)));
                 }
@@ -249,7 +264,13 @@ pub fn read(wire: &mut Wire, keys: &[String]) -> State {
                 Value::Null => assert_eq!(ttl, -2, "{key} is not there and has an expiry"),
                 Value::Bulk(value) => {
                     assert_ne!(ttl, -2, "{key} is there and has no entry");
-                    state.insert(key.clone(), Held { value, expires: ttl >= 0 });
+                    state.insert(
+                        key.clone(),
+                        Held {
+                            value,
+                            expires: ttl >= 0,
+                        },
+                    );
                 }
                 other => panic!("GET {key}: {other:?}"),
             }
@@ -262,21 +283,50 @@ pub fn read(wire: &mut Wire, keys: &[String]) -> State {
 fn the_oracle_itself_tells_a_prefix_from_anything_else() {
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Words>();
     let mut journal = Journal::new("p".into());
-    for line in ["SET p:1 a", "SET p:2 b", "APPEND p:1 c", "DEL p:9", "INCRBY p:n 7", "INCRBY p:n 7"] {
+    for line in [
+        "SET p:1 a",
+        "SET p:2 b",
+        "APPEND p:1 c",
+        "DEL p:9",
+        "INCRBY p:n 7",
+        "INCRBY p:n 7",
+    ] {
         journal.sent(words(line));
     }
     let after = |n: usize| {
         let mut state = State::new();
-        journal.writes[..n].iter().for_each(|w| apply(&mut state, w));
+        journal.writes[..n]
+            .iter()
+            .for_each(|w| apply(&mut state, w));
         state
     };
     assert_eq!(journal.prefixes(&State::new()), Some((0, 0)));
-    assert_eq!(journal.prefixes(&after(3)), Some((3, 4)), "the DEL changes nothing");
+    assert_eq!(
+        journal.prefixes(&after(3)),
+        Some((3, 4)),
+        "the DEL changes nothing"
+    );
     assert_eq!(journal.prefixes(&after(6)), Some((6, 6)));
     let mut torn = after(6);
-    torn.insert("p:2".into(), Held { value: b"x".to_vec(), expires: false });
+    torn.insert(
+        "p:2".into(),
+        Held {
+            value: b"x".to_vec(),
+            expires: false,
+        },
+    );
     assert_eq!(journal.prefixes(&torn), None);
     let mut reordered = after(1);
-    reordered.insert("p:n".into(), Held { value: b"7".to_vec(), expires: false });
-    assert_eq!(journal.prefixes(&reordered), None, "a later write without an earlier one");
+    reordered.insert(
+        "p:n".into(),
+        Held {
+            value: b"7".to_vec(),
+            expires: false,
+        },
+    );
+    assert_eq!(
+        journal.prefixes(&reordered),
+        None,
+        "a later write without an earlier one"
+    );
 }

@@ -48,7 +48,11 @@ fn it_does_not_matter_where_the_bytes_are_cut() {
         Value::ok(),
         Value::bulk("a value\r\nwith a line end"),
         Value::ok(),
-        Value::Array(vec![Value::bulk("a value\r\nwith a line end"), Value::bulk("two words"), Value::Null]),
+        Value::Array(vec![
+            Value::bulk("a value\r\nwith a line end"),
+            Value::bulk("two words"),
+            Value::Null,
+        ]),
     ];
     let mut wire = server.connect();
     for cut in 0..=bytes.len() {
@@ -76,15 +80,24 @@ fn large_values_come_back_as_they_went() {
         {
             let server = home.start();
             let mut wire = server.connect();
-            assert_eq!(wire.call(&[b"SET".as_slice(), b"large", &value]), Value::ok());
-            assert!(wire.call(&["GET", "large"]) == Value::Bulk(value.clone()), "changed on the way");
+            assert_eq!(
+                wire.call(&[b"SET".as_slice(), b"large", &value]),
+                Value::ok()
+            );
+            assert!(
+                wire.call(&["GET", "large"]) == Value::Bulk(value.clone()),
+                "changed on the way"
+            );
             server.kill9();
         }
         // The reply of an everysec write may come before the disk's; a value of this size takes several frames and
         // is there whole or not at all.
         let server = home.start();
         let found = server.connect().call(&["GET", "large"]);
-        assert!(found == Value::Null || found == Value::Bulk(value), "torn by the crash");
+        assert!(
+            found == Value::Null || found == Value::Bulk(value),
+            "torn by the crash"
+        );
     }
 }
 
@@ -97,7 +110,12 @@ fn resp3_after_hello_3_and_resp2_again_after_hello_2() {
     let Value::Map(hello) = wire.say("HELLO 3") else {
         panic!("HELLO 3 answers with a map");
     };
-    let field = |name: &str| hello.iter().find(|(k, _)| *k == Value::bulk(name)).map(|(_, v)| v.clone());
+    let field = |name: &str| {
+        hello
+            .iter()
+            .find(|(k, _)| *k == Value::bulk(name))
+            .map(|(_, v)| v.clone())
+    };
     assert_eq!(field("proto"), Some(Value::Int(3)));
     assert_eq!(field("mode"), Some(Value::bulk("standalone")));
     assert_eq!(field("role"), Some(Value::bulk("master")));
@@ -117,20 +135,32 @@ fn breaches() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("letters for a count", b"*abc\r\n".to_vec()),
         ("a count out of range", b"*99999999999\r\n".to_vec()),
-        ("a count with rubbish behind it", b"*3x\r\n$3\r\nSET\r\n".to_vec()),
+        (
+            "a count with rubbish behind it",
+            b"*3x\r\n$3\r\nSET\r\n".to_vec(),
+        ),
         ("no dollar", b"*1\r\n+PING\r\n".to_vec()),
         ("letters for a length", b"*1\r\n$abc\r\n".to_vec()),
         ("a negative length", b"*1\r\n$-5\r\n".to_vec()),
         ("a length out of range", b"*1\r\n$99999999999\r\n".to_vec()),
-        ("a length above 512 MB", b"*2\r\n$3\r\nGET\r\n$536870913\r\n".to_vec()),
+        (
+            "a length above 512 MB",
+            b"*2\r\n$3\r\nGET\r\n$536870913\r\n".to_vec(),
+        ),
         ("an empty length", b"*1\r\n$\r\n".to_vec()),
         ("quotes that do not close", b"SET a \"b\r\n".to_vec()),
-        ("quotes with letters behind them", b"SET a \"b\"c\r\n".to_vec()),
+        (
+            "quotes with letters behind them",
+            b"SET a \"b\"c\r\n".to_vec(),
+        ),
         ("single quotes that do not close", b"SET a 'b\r\n".to_vec()),
         ("an inline request without end", vec![b'a'; 70_000]),
         ("a count without end", long("*", 70_000)),
         ("a length without end", long("*1\r\n$", 70_000)),
-        ("after good commands", b"PING\r\n*1\r\n$4\r\nPING\r\n*1\r\n!\r\n".to_vec()),
+        (
+            "after good commands",
+            b"PING\r\n*1\r\n$4\r\nPING\r\n*1\r\n!\r\n".to_vec(),
+        ),
     ]
 }
 
@@ -147,7 +177,10 @@ fn breaches_of_the_protocol_are_answered_as_redis_answers_them_and_closed() {
         let _ = ours.send(&bytes);
         let theirs = String::from_utf8_lossy(&theirs.until_closed()).into_owned();
         let ours = String::from_utf8_lossy(&ours.until_closed()).into_owned();
-        assert!(theirs.contains("Protocol error"), "{what}: redis-server says {theirs:?}");
+        assert!(
+            theirs.contains("Protocol error"),
+            "{what}: redis-server says {theirs:?}"
+        );
         assert_eq!(ours, theirs, "{what}");
     }
     server.unharmed();
@@ -182,7 +215,12 @@ fn what_is_odd_but_no_breach_is_taken_as_redis_takes_it() {
             }
             answers.push(replies);
         }
-        assert_eq!(answers[1], answers[0], "{:?}", String::from_utf8_lossy(&bytes));
+        assert_eq!(
+            answers[1],
+            answers[0],
+            "{:?}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
 }
 
@@ -198,13 +236,19 @@ fn before_its_password_a_client_may_send_little() {
         let mut wire = server.connect();
         wire.send(bytes).expect("the server reads");
         let said = String::from_utf8_lossy(&wire.until_closed()).into_owned();
-        assert!(said.starts_with("-ERR Protocol error: unauthenticated"), "{said:?}");
+        assert!(
+            said.starts_with("-ERR Protocol error: unauthenticated"),
+            "{said:?}"
+        );
     }
     let mut wire = server.connect();
     assert_eq!(wire.call(&["AUTH", "open sesame"]), Value::ok());
     assert_eq!(wire.call(&["SET", "x", &"y".repeat(20_000)]), Value::ok());
     let mut wire = server.connect();
-    assert!(matches!(wire.call(&["HELLO", "3", "AUTH", "default", "open sesame"]), Value::Map(_)));
+    assert!(matches!(
+        wire.call(&["HELLO", "3", "AUTH", "default", "open sesame"]),
+        Value::Map(_)
+    ));
     drop(wire);
     let mut probe = server.connect();
     assert_eq!(probe.call(&["AUTH", "default", "open sesame"]), Value::ok());

@@ -7,7 +7,11 @@ use crate::common::server::Home;
 use crate::common::wire::{Value, command};
 
 /// Writers run while the server is asked to end: what they were told was done must be done.
-fn ends_under_load(policy: &str, shards: usize, how: impl Fn(&mut crate::common::server::Server<'_>)) {
+fn ends_under_load(
+    policy: &str,
+    shards: usize,
+    how: impl Fn(&mut crate::common::server::Server<'_>),
+) {
     let mut home = Home::new();
     home.shards(shards).fsync(policy);
     let mut server = home.start();
@@ -44,7 +48,10 @@ fn ends_under_load(policy: &str, shards: usize, how: impl Fn(&mut crate::common:
         let status = server.wait();
         stop.store(true, Ordering::Relaxed);
         assert_eq!(status.code(), Some(0), "{}", home.log());
-        writers.into_iter().map(|w| w.join().expect("a writer")).collect()
+        writers
+            .into_iter()
+            .map(|w| w.join().expect("a writer"))
+            .collect()
     });
     drop(server);
     let server = home.start();
@@ -54,16 +61,24 @@ fn ends_under_load(policy: &str, shards: usize, how: impl Fn(&mut crate::common:
         assert!(*acked > 0, "writer {w} did nothing");
         total += acked;
         for i in 0..*acked {
-            wire.ask(&["EXISTS", &format!("w{w}:{i}")]).expect("the server reads");
+            wire.ask(&["EXISTS", &format!("w{w}:{i}")])
+                .expect("the server reads");
             if i % 500 == 499 || i + 1 == *acked {
                 for _ in 0..=i % 500 {
-                    assert_eq!(wire.reply().expect("a reply"), Value::Int(1), "a write of writer {w} is gone");
+                    assert_eq!(
+                        wire.reply().expect("a reply"),
+                        Value::Int(1),
+                        "a write of writer {w} is gone"
+                    );
                 }
             }
         }
     }
     let size = wire.say("DBSIZE").int() as usize;
-    assert!(size >= total && size <= total + 4 * 8, "{size} keys, {total} acknowledged");
+    assert!(
+        size >= total && size <= total + 4 * 8,
+        "{size} keys, {total} acknowledged"
+    );
 }
 
 #[test]
@@ -86,7 +101,10 @@ fn the_shutdown_command_drains_and_ends_with_status_0() {
     ends_under_load("everysec", 2, |server| {
         let mut wire = server.connect();
         wire.ask(&["SHUTDOWN"]).expect("the server reads");
-        assert!(wire.until_closed().is_empty(), "SHUTDOWN has no reply when it works");
+        assert!(
+            wire.until_closed().is_empty(),
+            "SHUTDOWN has no reply when it works"
+        );
     });
 }
 
@@ -95,7 +113,15 @@ fn a_restart_has_everything_with_any_number_of_shards() {
     let mut home = Home::new();
     const KEYS: usize = 20_000;
     let mut turn = 0;
-    for (shards, crash) in [(1, false), (2, true), (4, false), (3, true), (1, false), (8, false), (2, false)] {
+    for (shards, crash) in [
+        (1, false),
+        (2, true),
+        (4, false),
+        (3, true),
+        (1, false),
+        (8, false),
+        (2, false),
+    ] {
         home.shards(shards);
         let server = home.start();
         let mut wire = server.connect();
@@ -103,7 +129,11 @@ fn a_restart_has_everything_with_any_number_of_shards() {
             for chunk in 0..KEYS / 500 {
                 let mut bytes = Vec::new();
                 for i in chunk * 500..(chunk + 1) * 500 {
-                    bytes.extend(command(&["SET", &format!("key:{i}"), &format!("value {i}")]));
+                    bytes.extend(command(&[
+                        "SET",
+                        &format!("key:{i}"),
+                        &format!("value {i}"),
+                    ]));
                 }
                 wire.send(&bytes).expect("the server reads");
                 for _ in 0..500 {
@@ -115,17 +145,27 @@ fn a_restart_has_everything_with_any_number_of_shards() {
             assert_eq!(wire.say("SET there 9"), Value::ok());
             assert_eq!(wire.say("SELECT 0"), Value::ok());
         }
-        assert_eq!(wire.say("DBSIZE"), Value::Int(KEYS as i64 + 1 + turn), "with {shards} shards");
+        assert_eq!(
+            wire.say("DBSIZE"),
+            Value::Int(KEYS as i64 + 1 + turn),
+            "with {shards} shards"
+        );
         for i in (0..KEYS).step_by(37) {
             let expected = format!("value {i}");
-            assert_eq!(wire.call(&["GET", &format!("key:{i}")]), Value::bulk(expected));
+            assert_eq!(
+                wire.call(&["GET", &format!("key:{i}")]),
+                Value::bulk(expected)
+            );
         }
         let left = wire.say("TTL temporary").int();
         assert!(left > 90_000 && left <= 100_000, "{left}");
         assert_eq!(wire.say("SELECT 9"), Value::ok());
         assert_eq!(wire.say("GET there"), Value::bulk("9"));
         assert_eq!(wire.say("SELECT 0"), Value::ok());
-        assert_eq!(wire.call(&["SET", &format!("turn:{turn}"), "x"]), Value::ok());
+        assert_eq!(
+            wire.call(&["SET", &format!("turn:{turn}"), "x"]),
+            Value::ok()
+        );
         turn += 1;
         if crash {
             // Past the batch window by far, so that the last write counts as safe.
@@ -164,7 +204,11 @@ fn flushes_and_expiries_outlive_a_restart_with_other_shards() {
     home.shards(3);
     let server = home.start();
     let mut wire = server.connect();
-    assert_eq!(wire.say("GET brief"), Value::Null, "expired while nobody served");
+    assert_eq!(
+        wire.say("GET brief"),
+        Value::Null,
+        "expired while nobody served"
+    );
     assert_eq!(wire.say("GET gone"), Value::Null);
     assert_eq!(wire.say("TTL unset"), Value::Int(-1));
     assert_eq!(wire.say("DBSIZE"), Value::Int(101));

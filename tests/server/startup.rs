@@ -30,7 +30,13 @@ fn check((status, said): (std::process::ExitStatus, String), words: &[&str]) {
 fn a_missing_kek_is_named() {
     let home = Home::new();
     std::fs::remove_file(home.kek()).expect("remove");
-    refuses(&home, &[&format!("Encryption key file not found: {}", home.kek().display())]);
+    refuses(
+        &home,
+        &[&format!(
+            "Encryption key file not found: {}",
+            home.kek().display()
+        )],
+    );
 }
 
 #[test]
@@ -63,14 +69,27 @@ fn a_kek_may_be_raw_or_base64_or_hex() {
     // The same 32 bytes, encoded by hand: the data written under one form opens under the others.
     let base64 = "AwoRGB8mLTQ7QklQV15lbHN6gYiPlp2kq7K5wMfO1dw=";
     let home = Home::new();
-    for (n, content) in [raw.clone(), hex.clone().into_bytes(), format!("{hex}\n").into_bytes(), base64.into(), format!("{base64}\n").into_bytes()]
-        .iter()
-        .enumerate()
+    for (n, content) in [
+        raw.clone(),
+        hex.clone().into_bytes(),
+        format!("{hex}\n").into_bytes(),
+        base64.into(),
+        format!("{base64}\n").into_bytes(),
+    ]
+    .iter()
+    .enumerate()
     {
         certs::private(&home.kek(), content);
         let server = home.start();
         let mut wire = server.connect();
-        assert_eq!(wire.say("GET n"), if n == 0 { Value::Null } else { Value::bulk(n.to_string()) });
+        assert_eq!(
+            wire.say("GET n"),
+            if n == 0 {
+                Value::Null
+            } else {
+                Value::bulk(n.to_string())
+            }
+        );
         assert_eq!(wire.say("INCR n").int(), n as i64 + 1);
         server.stop();
     }
@@ -89,8 +108,14 @@ fn another_kek_opens_nothing_and_changes_nothing() {
     let before = crate::common::files_below(&home.data());
     let (status, said) = home.refused();
     assert!(status.code().is_some_and(|c| c != 0));
-    assert!(said.to_lowercase().contains("kek") || said.contains("keyring"), "{said}");
-    assert!(before == crate::common::files_below(&home.data()), "a refused start changed the data directory");
+    assert!(
+        said.to_lowercase().contains("kek") || said.contains("keyring"),
+        "{said}"
+    );
+    assert!(
+        before == crate::common::files_below(&home.data()),
+        "a refused start changed the data directory"
+    );
     certs::private(&home.kek(), &right);
     let server = home.start();
     assert_eq!(server.connect().say("GET k"), Value::bulk("v"));
@@ -119,13 +144,19 @@ fn a_port_in_use_is_named_and_never_shared() {
     let home = Home::new();
     {
         let _taken = TcpListener::bind(("127.0.0.1", home.port)).expect("free");
-        check(launch_and_wait(&home, home.command()), &[&home.port.to_string()]);
+        check(
+            launch_and_wait(&home, home.command()),
+            &[&home.port.to_string()],
+        );
     }
     // Another Ferrite on the port, too: it would let others share it.
     let mut server = home.start();
     let mut second = Home::new();
     second.set("tls.port", home.port);
-    check(launch_and_wait(&second, second.command()), &[&home.port.to_string()]);
+    check(
+        launch_and_wait(&second, second.command()),
+        &[&home.port.to_string()],
+    );
     server.unharmed();
 }
 
@@ -133,7 +164,9 @@ fn a_port_in_use_is_named_and_never_shared() {
 fn launch_and_wait(home: &Home, mut command: Command) -> (std::process::ExitStatus, String) {
     let before = home.log().len();
     let mut child = command.spawn().expect("ferrite runs");
-    let status = eventually("the server ends", || child.try_wait().expect("our own child"));
+    let status = eventually("the server ends", || {
+        child.try_wait().expect("our own child")
+    });
     (status, home.log()[before..].to_owned())
 }
 
@@ -173,7 +206,11 @@ fn unknown_names_in_the_configuration_are_refused_with_the_nearest_known() {
         let mut home = Home::new();
         home.set(wrong, 1);
         let name = wrong.rsplit('.').next().expect("a name");
-        let shown = if wrong.starts_with("persistance") { "persistance" } else { name };
+        let shown = if wrong.starts_with("persistance") {
+            "persistance"
+        } else {
+            name
+        };
         refuses(&home, &["ferrite.toml", shown, hint]);
     }
 }
@@ -183,7 +220,11 @@ fn values_that_cannot_be_are_refused_with_what_can() {
     for (name, value, hint) in [
         ("persistence.appendfsync", "\"sometimes\"", "everysec"),
         ("persistence.batch_window", "\"soon\"", "batch_window"),
-        ("persistence.aof_segment_size", "\"12 bananas\"", "aof_segment_size"),
+        (
+            "persistence.aof_segment_size",
+            "\"12 bananas\"",
+            "aof_segment_size",
+        ),
         ("server.shards", "-1", "shards"),
         ("server.shards", "\"two\"", "shards"),
         ("tls.port", "70000", "port"),
@@ -218,8 +259,16 @@ fn a_configuration_that_is_not_there_or_not_toml_is_named() {
 fn checking_a_configuration_tells_good_from_bad_and_starts_nothing() {
     let home = Home::new();
     let run = |home: &Home| {
-        let output = home.command().arg("--check-config").stdout(std::process::Stdio::piped()).output().expect("ferrite runs");
-        (output.status, String::from_utf8_lossy(&output.stdout).into_owned())
+        let output = home
+            .command()
+            .arg("--check-config")
+            .stdout(std::process::Stdio::piped())
+            .output()
+            .expect("ferrite runs");
+        (
+            output.status,
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
     };
     let (status, said) = run(&home);
     assert_eq!(status.code(), Some(0), "{said}");
@@ -232,7 +281,8 @@ fn checking_a_configuration_tells_good_from_bad_and_starts_nothing() {
 #[test]
 fn a_plaintext_port_beyond_loopback_needs_the_word_for_it() {
     let mut home = Home::new();
-    home.set("server.port", free_port()).text("server.bind", "0.0.0.0");
+    home.set("server.port", free_port())
+        .text("server.bind", "0.0.0.0");
     refuses(&home, &["allow_plaintext_on_network"]);
     home.set("server.allow_plaintext_on_network", true);
     let server = home.start();
@@ -246,7 +296,10 @@ fn a_plaintext_port_on_loopback_serves_what_the_tls_port_serves() {
     home.set("server.port", port).shards(2);
     let server = home.start();
     assert_eq!(server.connect().say("SET k v"), Value::ok());
-    assert_eq!(Wire::plain(port).expect("open").say("GET k"), Value::bulk("v"));
+    assert_eq!(
+        Wire::plain(port).expect("open").say("GET k"),
+        Value::bulk("v")
+    );
 }
 
 #[test]
@@ -265,7 +318,12 @@ fn listening(pid: u32) -> Vec<u16> {
         .expect("a live process")
         .flatten()
         .filter_map(|e| std::fs::read_link(e.path()).ok())
-        .filter_map(|l| l.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned))
+        .filter_map(|l| {
+            l.to_str()?
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')
+                .map(str::to_owned)
+        })
         .collect();
     let mut ports = Vec::new();
     for table in ["tcp", "tcp6"] {
@@ -287,7 +345,10 @@ fn too_little_lockable_memory_is_named_with_the_limit_to_raise() {
     let home = Home::new();
     let mut command = home.command();
     let lower = || {
-        let limit = libc::rlimit { rlim_cur: 65536, rlim_max: 65536 };
+        let limit = libc::rlimit {
+            rlim_cur: 65536,
+            rlim_max: 65536,
+        };
         // SAFETY: setrlimit reads one struct that outlives the call; it is async-signal-safe.
         match unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) } {
             0 => Ok(()),
@@ -317,21 +378,43 @@ fn io_uring_that_is_forbidden_is_named() {
 
 /// A seccomp filter that answers EPERM to io_uring_setup, as container runtimes do.
 fn forbid_io_uring() -> io::Result<()> {
-    let statement = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let statement = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
     let filter = [
         // The system call's number is the first word of seccomp_data.
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
-        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            1,
+            libc::SYS_io_uring_setup as u32,
+        ),
+        statement(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        ),
         statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_ptr().cast_mut(),
+    };
     // SAFETY: plain integers, and a program that outlives the call.
     let refused = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
             || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) != 0
     };
-    if refused { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if refused {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 #[test]
@@ -340,7 +423,9 @@ fn encryption_that_is_off_is_shouted() {
     home.set("encryption.enabled", false);
     let server = home.start();
     let log = home.log();
-    let shout = log.lines().find(|l| l.contains("WARN") && l.to_lowercase().contains("encrypt"));
+    let shout = log
+        .lines()
+        .find(|l| l.contains("WARN") && l.to_lowercase().contains("encrypt"));
     assert!(shout.is_some(), "{log}");
     drop(server);
 }
@@ -350,7 +435,10 @@ fn with_no_configuration_it_makes_its_own_and_listens_on_loopback_only() {
     let home = Home::new();
     let data = home.path().join("fresh");
     let mut command = Command::new(FERRITE);
-    command.arg("--data-dir").arg(&data).args(["--port", &home.port.to_string(), "--shards", "1"]);
+    command
+        .arg("--data-dir")
+        .arg(&data)
+        .args(["--port", &home.port.to_string(), "--shards", "1"]);
     home.dress(&mut command);
     let mut child = command.spawn().expect("ferrite runs");
     let ca = data.join("dev/ca.crt");
@@ -361,21 +449,48 @@ fn with_no_configuration_it_makes_its_own_and_listens_on_loopback_only() {
         let pem = std::fs::read(&ca).ok()?;
         let mut roots = rustls::RootCertStore::empty();
         use rustls::pki_types::pem::PemObject;
-        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).ok()?).ok()?;
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        roots
+            .add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).ok()?)
+            .ok()?;
+        let config = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         Wire::tls(home.port, &std::sync::Arc::new(config)).ok()
     });
     assert_eq!(wire.say("SET k v"), Value::ok());
     for (path, content) in crate::common::files_below(&data) {
-        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
+        let mode = std::fs::metadata(&path)
+            .expect("a file")
+            .permissions()
+            .mode();
         let secret = path.extension().is_some_and(|e| e == "key") || path.ends_with("kek");
-        assert!(!secret || mode & 0o077 == 0, "{} has mode {mode:o}", path.display());
-        assert!(secret || !String::from_utf8_lossy(&content).contains("PRIVATE KEY"), "{}", path.display());
+        assert!(
+            !secret || mode & 0o077 == 0,
+            "{} has mode {mode:o}",
+            path.display()
+        );
+        assert!(
+            secret || !String::from_utf8_lossy(&content).contains("PRIVATE KEY"),
+            "{}",
+            path.display()
+        );
     }
-    let text = std::fs::read_to_string(format!("/proc/{}/net/tcp", child.id())).expect("a live process");
+    let text =
+        std::fs::read_to_string(format!("/proc/{}/net/tcp", child.id())).expect("a live process");
     let port = format!(":{:04X}", home.port);
-    let ours: Vec<&str> = text.lines().filter(|l| l.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&port)) && l.contains(" 0A ")).collect();
-    assert!(!ours.is_empty() && ours.iter().all(|l| l.contains("0100007F:")), "{ours:?}");
+    let ours: Vec<&str> = text
+        .lines()
+        .filter(|l| {
+            l.split_whitespace()
+                .nth(1)
+                .is_some_and(|a| a.ends_with(&port))
+                && l.contains(" 0A ")
+        })
+        .collect();
+    assert!(
+        !ours.is_empty() && ours.iter().all(|l| l.contains("0100007F:")),
+        "{ours:?}"
+    );
     child.kill().expect("our own child");
     child.wait().expect("our own child");
 }

@@ -25,7 +25,10 @@ fn tls_1_3_with_a_post_quantum_exchange_is_what_clients_get() {
     assert_eq!(wire.say("PING").text(), "PONG");
     let session = wire.session().expect("a TLS session");
     assert_eq!(session.protocol_version(), Some(ProtocolVersion::TLSv1_3));
-    let group = session.negotiated_key_exchange_group().expect("a group").name();
+    let group = session
+        .negotiated_key_exchange_group()
+        .expect("a group")
+        .name();
     assert_eq!(group, NamedGroup::X25519MLKEM768);
 }
 
@@ -70,7 +73,9 @@ fn throw(port: u16, bytes: &[u8]) -> Vec<u8> {
         match tcp.read(&mut buffer) {
             Ok(0) => return said,
             Ok(n) => said.extend(&buffer[..n]),
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => panic!("not closed after {} bytes", bytes.len()),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                panic!("not closed after {} bytes", bytes.len())
+            }
             Err(_) => return said,
         }
     }
@@ -84,7 +89,10 @@ fn tls_1_0_and_1_1_are_refused_with_the_alert_for_it() {
     for version in [[3, 1], [3, 2]] {
         let said = throw(home.port, &old_hello(version));
         // A fatal alert (21, level 2) of protocol_version (70).
-        assert!(said.len() >= 7 && said[0] == 21 && said[5] == 2 && said[6] == 70, "{version:?}: {said:?}");
+        assert!(
+            said.len() >= 7 && said[0] == 21 && said[5] == 2 && said[6] == 70,
+            "{version:?}: {said:?}"
+        );
         server.unharmed();
     }
 }
@@ -100,7 +108,11 @@ fn plaintext_on_the_tls_port_gets_no_answer_in_the_clear() {
         "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     ] {
         let said = throw(home.port, text.as_bytes());
-        assert!(said.is_empty() || said[0] == 21, "{text:?} was answered {:?}", String::from_utf8_lossy(&said));
+        assert!(
+            said.is_empty() || said[0] == 21,
+            "{text:?} was answered {:?}",
+            String::from_utf8_lossy(&said)
+        );
     }
     assert_eq!(server.connect().say("EXISTS k").int(), 0);
     server.unharmed();
@@ -117,7 +129,9 @@ fn garbage_instead_of_a_hello_is_closed() {
         let mut bytes = random.bytes(n);
         match round % 4 {
             // A record header that is right, over a handshake that is not.
-            0 => bytes.splice(0..0, [22, 3, 1, (n >> 8) as u8, n as u8]).for_each(drop),
+            0 => bytes
+                .splice(0..0, [22, 3, 1, (n >> 8) as u8, n as u8])
+                .for_each(drop),
             // A hello that was right until something hit it.
             1 => {
                 let mut hello = old_hello([3, 3]);
@@ -130,7 +144,10 @@ fn garbage_instead_of_a_hello_is_closed() {
             _ => {}
         }
         let said = throw(home.port, &bytes);
-        assert!(said.is_empty() || said[0] == 21 || said[0] == 22, "answered {said:?}");
+        assert!(
+            said.is_empty() || said[0] == 21 || said[0] == 22,
+            "answered {said:?}"
+        );
     }
     server.unharmed();
 }
@@ -153,7 +170,10 @@ fn a_client_that_trusts_another_authority_goes_away_and_nobody_minds() {
     let stranger = Authority::new("another authority").trust(None, rustls::DEFAULT_VERSIONS);
     for _ in 0..10 {
         let why = tries(&home, &stranger).expect_err("the client must not trust it");
-        assert!(why.contains("UnknownIssuer") || why.contains("BadSignature"), "{why}");
+        assert!(
+            why.contains("UnknownIssuer") || why.contains("BadSignature"),
+            "{why}"
+        );
     }
     server.unharmed();
 }
@@ -170,7 +190,10 @@ fn an_expired_server_certificate_does_not_pass_with_clients() {
         if child.try_wait().expect("our own child").is_some() {
             return Some(home.log());
         }
-        Wire::tls(home.port, trusting).err().map(|e| e.to_string()).filter(|e| !e.contains("refused"))
+        Wire::tls(home.port, trusting)
+            .err()
+            .map(|e| e.to_string())
+            .filter(|e| !e.contains("refused"))
     });
     // Both fail when it has ended.
     let _ = child.kill();
@@ -195,16 +218,22 @@ fn client_certificates_when_they_are_asked_for() {
     assert!(why.contains("CertificateRequired"), "{why}");
 
     let strange = Authority::new("another authority").client("mallory");
-    let why = tries(&home, &authority.trust(Some(&strange), versions)).expect_err("a stranger is refused");
-    assert!(why.contains("UnknownCA") || why.contains("DecryptError") || why.contains("Certificate"), "{why}");
+    let why = tries(&home, &authority.trust(Some(&strange), versions))
+        .expect_err("a stranger is refused");
+    assert!(
+        why.contains("UnknownCA") || why.contains("DecryptError") || why.contains("Certificate"),
+        "{why}"
+    );
 
     let old = authority.expired_client("bob");
-    let why = tries(&home, &authority.trust(Some(&old), versions)).expect_err("an expired certificate is refused");
+    let why = tries(&home, &authority.trust(Some(&old), versions))
+        .expect_err("an expired certificate is refused");
     assert!(why.contains("CertificateExpired"), "{why}");
 
     // A server's certificate is not a client's.
     let wrong_use = authority.server();
-    tries(&home, &authority.trust(Some(&wrong_use), versions)).expect_err("a server certificate is refused");
+    tries(&home, &authority.trust(Some(&wrong_use), versions))
+        .expect_err("a server certificate is refused");
 
     assert_eq!(tries(&home, &good).as_deref(), Ok("PONG"));
     drop(child);
@@ -216,14 +245,46 @@ fn certificate_files_that_are_wrong_stop_the_start_and_are_named() {
     let stranger = authority.server();
     type Spoil = Box<dyn Fn(&Home)>;
     let cases: Vec<(&str, &str, Spoil)> = vec![
-        ("the key of another certificate", "server.key", Box::new(move |h| certs::private(&h.certs.key, stranger.key.as_bytes()))),
-        ("no certificate file", "server.pem", Box::new(|h| std::fs::remove_file(&h.certs.cert).expect("remove"))),
-        ("no key file", "server.key", Box::new(|h| std::fs::remove_file(&h.certs.key).expect("remove"))),
-        ("no authority file", "ca.pem", Box::new(|h| std::fs::remove_file(&h.certs.ca).expect("remove"))),
-        ("a certificate that is none", "server.pem", Box::new(|h| std::fs::write(&h.certs.cert, "hello").expect("write"))),
-        ("a key that is none", "server.key", Box::new(|h| certs::private(&h.certs.key, b"hello"))),
-        ("an authority that is none", "ca.pem", Box::new(|h| std::fs::write(&h.certs.ca, "hello").expect("write"))),
-        ("an empty certificate", "server.pem", Box::new(|h| std::fs::write(&h.certs.cert, "").expect("write"))),
+        (
+            "the key of another certificate",
+            "server.key",
+            Box::new(move |h| certs::private(&h.certs.key, stranger.key.as_bytes())),
+        ),
+        (
+            "no certificate file",
+            "server.pem",
+            Box::new(|h| std::fs::remove_file(&h.certs.cert).expect("remove")),
+        ),
+        (
+            "no key file",
+            "server.key",
+            Box::new(|h| std::fs::remove_file(&h.certs.key).expect("remove")),
+        ),
+        (
+            "no authority file",
+            "ca.pem",
+            Box::new(|h| std::fs::remove_file(&h.certs.ca).expect("remove")),
+        ),
+        (
+            "a certificate that is none",
+            "server.pem",
+            Box::new(|h| std::fs::write(&h.certs.cert, "hello").expect("write")),
+        ),
+        (
+            "a key that is none",
+            "server.key",
+            Box::new(|h| certs::private(&h.certs.key, b"hello")),
+        ),
+        (
+            "an authority that is none",
+            "ca.pem",
+            Box::new(|h| std::fs::write(&h.certs.ca, "hello").expect("write")),
+        ),
+        (
+            "an empty certificate",
+            "server.pem",
+            Box::new(|h| std::fs::write(&h.certs.cert, "").expect("write")),
+        ),
     ];
     for (what, file, spoil) in cases {
         let mut home = Home::new();
@@ -231,8 +292,14 @@ fn certificate_files_that_are_wrong_stop_the_start_and_are_named() {
         spoil(&home);
         let (status, said) = home.refused();
         assert!(status.code().is_some_and(|c| c != 0), "{what}: {status}");
-        assert!(said.contains(file), "{what}: the message does not name {file}:\n{said}");
-        assert!(!said.contains("PRIVATE KEY"), "{what}: the message shows key material");
+        assert!(
+            said.contains(file),
+            "{what}: the message does not name {file}:\n{said}"
+        );
+        assert!(
+            !said.contains("PRIVATE KEY"),
+            "{what}: the message shows key material"
+        );
         assert!(!said.contains("panicked"), "{what}: {said}");
     }
 }

@@ -37,9 +37,26 @@ impl Redis {
         let log = std::fs::File::create(dir.path().join("log")).expect("the log");
         let port = port.to_string();
         let words = [
-            "--port", "0", "--tls-port", &port, "--bind", "127.0.0.1", "--tls-auth-clients", "no",
-            "--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem",
-            "--save", "", "--appendonly", "yes", "--dir", ".",
+            "--port",
+            "0",
+            "--tls-port",
+            &port,
+            "--bind",
+            "127.0.0.1",
+            "--tls-auth-clients",
+            "no",
+            "--tls-cert-file",
+            "server.pem",
+            "--tls-key-file",
+            "server.key",
+            "--tls-ca-cert-file",
+            "ca.pem",
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--dir",
+            ".",
         ];
         Command::new("redis-server")
             .args(words)
@@ -63,7 +80,10 @@ impl Redis {
             if let Some(status) = self.child.try_wait().expect("our own child") {
                 panic!("redis-server ended at start ({status}):\n{log}");
             }
-            assert!(began.elapsed() < PATIENCE, "redis-server does not answer:\n{log}");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "redis-server does not answer:\n{log}"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }

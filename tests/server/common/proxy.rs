@@ -46,7 +46,9 @@ fn pass(mut from: TcpStream, mut to: TcpStream, kept: &Mutex<Vec<u8>>) {
         if n == 0 {
             break;
         }
-        kept.lock().expect("no thread panicked").extend_from_slice(&buffer[..n]);
+        kept.lock()
+            .expect("no thread panicked")
+            .extend_from_slice(&buffer[..n]);
         if to.write_all(&buffer[..n]).is_err() {
             break;
         }

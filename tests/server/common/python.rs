@@ -20,8 +20,14 @@ pub fn python() -> PathBuf {
 /// Runs a script of `tests/` and returns what it printed; its failure fails the test.
 #[track_caller]
 pub fn run(script: &str, args: &[&std::ffi::OsStr]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
-    let Output { status, stdout, stderr } = Command::new(python())
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(script);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(python())
         .arg("-B")
         .arg(&path)
         .args(args)
@@ -29,6 +35,9 @@ pub fn run(script: &str, args: &[&std::ffi::OsStr]) -> String {
         .expect("Python runs");
     let out = String::from_utf8_lossy(&stdout).into_owned();
     let err = String::from_utf8_lossy(&stderr);
-    assert!(status.success(), "{script} failed ({status}):\n{out}\n{err}");
+    assert!(
+        status.success(),
+        "{script} failed ({status}):\n{out}\n{err}"
+    );
     out
 }

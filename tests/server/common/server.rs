@@ -96,8 +96,10 @@ impl Home {
     /// Sets one setting (`section.name`) to a TOML value.
     pub fn set(&mut self, dotted: &str, value: impl std::fmt::Display) -> &mut Home {
         let (section, name) = dotted.rsplit_once('.').expect("section.name");
-        self.rows.retain(|(s, n, _)| (s.as_str(), n.as_str()) != (section, name));
-        self.rows.push((section.into(), name.into(), value.to_string()));
+        self.rows
+            .retain(|(s, n, _)| (s.as_str(), n.as_str()) != (section, name));
+        self.rows
+            .push((section.into(), name.into(), value.to_string()));
         self
     }
 
@@ -109,7 +111,8 @@ impl Home {
     /// Leaves one setting out.
     pub fn unset(&mut self, dotted: &str) -> &mut Home {
         let (section, name) = dotted.rsplit_once('.').expect("section.name");
-        self.rows.retain(|(s, n, _)| (s.as_str(), n.as_str()) != (section, name));
+        self.rows
+            .retain(|(s, n, _)| (s.as_str(), n.as_str()) != (section, name));
         self
     }
 
@@ -275,7 +278,10 @@ impl Server<'_> {
     pub fn connect(&self) -> Wire {
         match Wire::tls(self.home.port, &self.home.client) {
             Ok(wire) => wire,
-            Err(e) => panic!("cannot connect: {e}; the server's log:\n{}", self.home.log()),
+            Err(e) => panic!(
+                "cannot connect: {e}; the server's log:\n{}",
+                self.home.log()
+            ),
         }
     }
 
@@ -292,7 +298,11 @@ impl Server<'_> {
     pub fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).expect("a process id");
         // SAFETY: kill takes plain integers; the process is our own child and not yet waited for.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "kill({pid}, {signal})");
+        assert_eq!(
+            unsafe { libc::kill(pid, signal) },
+            0,
+            "kill({pid}, {signal})"
+        );
     }
 
     /// Waits for its end.
@@ -317,7 +327,12 @@ impl Server<'_> {
     pub fn kill9(mut self) {
         self.signal(libc::SIGKILL);
         let status = self.wait();
-        assert_eq!(status.signal(), Some(libc::SIGKILL), "it ended before it was killed: {}", self.home.log());
+        assert_eq!(
+            status.signal(),
+            Some(libc::SIGKILL),
+            "it ended before it was killed: {}",
+            self.home.log()
+        );
     }
 
     /// SIGTERM, and an end in good order.
@@ -325,7 +340,12 @@ impl Server<'_> {
     pub fn stop(mut self) {
         self.signal(libc::SIGTERM);
         let status = self.wait();
-        assert_eq!(status.code(), Some(0), "after SIGTERM: {status}\n{}", self.home.log());
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "after SIGTERM: {status}\n{}",
+            self.home.log()
+        );
     }
 }
 
@@ -337,7 +357,9 @@ impl Drop for Server<'_> {
         if std::thread::panicking() {
             let log = self.home.log();
             let from = log.len().saturating_sub(4000);
-            let from = (from..log.len()).find(|&i| log.is_char_boundary(i)).unwrap_or(log.len());
+            let from = (from..log.len())
+                .find(|&i| log.is_char_boundary(i))
+                .unwrap_or(log.len());
             eprintln!("--- the server's log ends:\n{}", &log[from..]);
         }
     }

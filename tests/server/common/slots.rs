@@ -54,5 +54,8 @@ fn slots_are_those_of_redis_cluster() {
     assert_eq!(crc16(b"123456789"), 0x31c3);
     assert_eq!(slot_of(b"foo"), 12182);
     assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"user1000"));
-    assert_eq!(slot_of(b"foo{}{bar}"), usize::from(crc16(b"foo{}{bar}")) % SLOTS);
+    assert_eq!(
+        slot_of(b"foo{}{bar}"),
+        usize::from(crc16(b"foo{}{bar}")) % SLOTS
+    );
 }

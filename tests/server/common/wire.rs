@@ -121,7 +121,9 @@ impl Wire {
         while tls.is_handshaking() {
             tls.complete_io(&mut tcp)?;
         }
-        Ok(Wire::over(Stream::Tls(Box::new(StreamOwned::new(tls, tcp)))))
+        Ok(Wire::over(Stream::Tls(Box::new(StreamOwned::new(
+            tls, tcp,
+        )))))
     }
 
     fn over(stream: Stream) -> Wire {
@@ -150,7 +152,9 @@ impl Wire {
 
     /// How long a read waits.
     pub fn patience(&self, wait: Duration) {
-        self.socket().set_read_timeout(Some(wait)).expect("a timeout");
+        self.socket()
+            .set_read_timeout(Some(wait))
+            .expect("a timeout");
     }
 
     /// Sends bytes as they are.
@@ -183,7 +187,10 @@ impl Wire {
             Err(e) => {
                 let words: Vec<_> = args
                     .iter()
-                    .map(|a| String::from_utf8_lossy(&a.as_ref()[..a.as_ref().len().min(40)]).into_owned())
+                    .map(|a| {
+                        String::from_utf8_lossy(&a.as_ref()[..a.as_ref().len().min(40)])
+                            .into_owned()
+                    })
                     .collect();
                 panic!("{words:?}: {e}")
             }
@@ -221,7 +228,10 @@ impl Wire {
 
     fn more(&mut self) -> io::Result<()> {
         match self.fill()? {
-            0 => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the server")),
+            0 => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "closed by the server",
+            )),
             _ => Ok(()),
         }
     }
@@ -246,7 +256,11 @@ impl Wire {
             self.more()?;
         }
         let body = self.buffer[self.at..self.at + n].to_vec();
-        assert_eq!(&self.buffer[self.at + n..self.at + n + 2], b"\r\n", "a bulk ends with CRLF");
+        assert_eq!(
+            &self.buffer[self.at + n..self.at + n + 2],
+            b"\r\n",
+            "a bulk ends with CRLF"
+        );
         self.at += n + 2;
         Ok(body)
     }
@@ -255,7 +269,11 @@ impl Wire {
     pub fn reply(&mut self) -> io::Result<Value> {
         let line = self.line()?;
         let bad = |why: &str| io::Error::other(format!("{why}: {line:?}"));
-        let kind = line.as_bytes().first().copied().ok_or_else(|| bad("empty reply"))?;
+        let kind = line
+            .as_bytes()
+            .first()
+            .copied()
+            .ok_or_else(|| bad("empty reply"))?;
         let rest = &line[1..];
         let number = || rest.parse::<i64>().map_err(|_| bad("not a number"));
         Ok(match kind {
@@ -308,7 +326,10 @@ impl Wire {
             match self.fill() {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock || e.kind() == io::ErrorKind::TimedOut => {
+                Err(e)
+                    if e.kind() == io::ErrorKind::WouldBlock
+                        || e.kind() == io::ErrorKind::TimedOut =>
+                {
                     panic!("the server did not close the connection")
                 }
                 Err(_) => break,
