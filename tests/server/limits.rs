@@ -138,7 +138,7 @@ fn a_slow_reader_is_waited_for_and_gets_everything_in_order() {
         // While 1.5 GB wait to be read, others are served and memory is not spent on what waits.
         for _ in 0..50 {
             assert_eq!(other.say("PING").text(), "PONG");
-            assert_eq!(other.say("INCR n").is_error(), false);
+            assert!(!other.say("INCR n").is_error());
         }
         assert!(
             rss(&server) < 700,

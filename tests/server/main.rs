@@ -18,4 +18,5 @@ mod oracle;
 mod resp;
 mod shutdown;
 mod startup;
+mod stream;
 mod tls;

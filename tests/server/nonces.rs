@@ -53,7 +53,7 @@ fn watched(policy: &str, shards: usize) {
         .shards(shards)
         .text("persistence.aof_segment_size", "1MiB");
     let mut copies: Vec<PathBuf> = Vec::new();
-    let mut keep = |home: &Home, copies: &mut Vec<PathBuf>| {
+    let keep = |home: &Home, copies: &mut Vec<PathBuf>| {
         let to = home.path().join(format!("copy{}", copies.len()));
         copy(&home.data(), &to);
         copies.push(to);

@@ -112,8 +112,7 @@ fn the_shutdown_command_drains_and_ends_with_status_0() {
 fn a_restart_has_everything_with_any_number_of_shards() {
     let mut home = Home::new();
     const KEYS: usize = 20_000;
-    let mut turn = 0;
-    for (shards, crash) in [
+    let starts = [
         (1, false),
         (2, true),
         (4, false),
@@ -121,7 +120,8 @@ fn a_restart_has_everything_with_any_number_of_shards() {
         (1, false),
         (8, false),
         (2, false),
-    ] {
+    ];
+    for (turn, (shards, crash)) in starts.into_iter().enumerate() {
         home.shards(shards);
         let server = home.start();
         let mut wire = server.connect();
@@ -147,7 +147,7 @@ fn a_restart_has_everything_with_any_number_of_shards() {
         }
         assert_eq!(
             wire.say("DBSIZE"),
-            Value::Int(KEYS as i64 + 1 + turn),
+            Value::Int((KEYS + 1 + turn) as i64),
             "with {shards} shards"
         );
         for i in (0..KEYS).step_by(37) {
@@ -166,7 +166,6 @@ fn a_restart_has_everything_with_any_number_of_shards() {
             wire.call(&["SET", &format!("turn:{turn}"), "x"]),
             Value::ok()
         );
-        turn += 1;
         if crash {
             // Past the batch window by far, so that the last write counts as safe.
             std::thread::sleep(Duration::from_millis(700));

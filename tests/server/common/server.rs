@@ -108,14 +108,6 @@ impl Home {
         self.set(dotted, format!("{:?}", value.as_ref()))
     }
 
-    /// Leaves one setting out.
-    pub fn unset(&mut self, dotted: &str) -> &mut Home {
-        let (section, name) = dotted.rsplit_once('.').expect("section.name");
-        self.rows
-            .retain(|(s, n, _)| (s.as_str(), n.as_str()) != (section, name));
-        self
-    }
-
     /// Number of shards.
     pub fn shards(&mut self, n: usize) -> &mut Home {
         self.set("server.shards", n)
