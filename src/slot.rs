@@ -14,8 +14,8 @@ pub const SLOTS: u16 = 16384;
 /// How many bytes are taken in one step.
 const STRIDE: usize = 4;
 
-/// The checksum of each byte followed by 0, 1, 2 or 3 zero bytes. The checksum is linear, so that of several
-/// bytes is the XOR of theirs, each looked up without waiting for the one before.
+/// The checksum of each byte followed by 0, 1, 2 or 3 zero bytes. The checksum is linear, so that
+/// of several bytes is the XOR of theirs, each looked up without waiting for the one before.
 const STEP: [[u16; 256]; STRIDE] = {
     let mut table = [[0u16; 256]; STRIDE];
     let mut byte = 0;
@@ -103,7 +103,8 @@ impl Map {
 
     /// The slots that `shard` owns; empty when there is no such shard.
     pub fn range(&self, shard: usize) -> Range<u16> {
-        // owner(s) = floor(s * n / S) = shard  <=>  ceil(shard * S / n) <= s < ceil((shard + 1) * S / n)
+        // owner(s) = floor(s * n / S) = shard  <=>  ceil(shard * S / n) <= s < ceil((shard + 1) * S
+        // / n)
         let first = |shard: usize| {
             (shard.min(self.shards()) * usize::from(SLOTS)).div_ceil(self.shards()) as u16
         };

@@ -47,7 +47,7 @@ impl Chance {
 /// How the machine goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// The process is killed: what was written is there, synced or not.
+    /// The process is killed: what was written is there, and what was not synced is still at risk.
     Kill,
     /// Power fails: what was not synced is there in part, or not at all.
     Power,
@@ -110,14 +110,8 @@ impl SimDisk {
 
     /// Puts a file there, durably, replacing what has its name: for tests that tamper.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
-        let content = Content {
-            durable: bytes.clone(),
-            now: bytes,
-            loose: Vec::new(),
-        };
-        self.lock()
-            .files
-            .insert(name.to_string(), Arc::new(Mutex::new(content)));
+        let content = Content { durable: bytes.clone(), now: bytes, loose: Vec::new() };
+        self.lock().files.insert(name.to_string(), Arc::new(Mutex::new(content)));
     }
 
     /// Takes a file away, durably.
@@ -141,13 +135,16 @@ impl SimDisk {
         let piece = if chance.percent(25) { SECTOR } else { BLOCK };
         for (name, file) in &self.lock().files {
             let content = held(file);
+            if how == Crash::Kill {
+                after.lock().files.insert(name.clone(), Arc::new(Mutex::new(content.clone())));
+                continue;
+            }
             let mut image = content.durable.clone();
             image.resize(content.now.len(), 0);
             for (at, bytes) in &content.loose {
-                let whole = how == Crash::Kill;
                 for (i, part) in bytes.chunks(piece).enumerate() {
                     let from = at + i * piece;
-                    if (whole || chance.percent(kept)) && from + part.len() <= image.len() {
+                    if chance.percent(kept) && from + part.len() <= image.len() {
                         image[from..from + part.len()].copy_from_slice(part);
                     }
                 }
@@ -160,9 +157,7 @@ impl SimDisk {
     /// What is left of a write that was under way when the machine went down: any of its pieces.
     pub fn tear(&self, name: &str, data: &[u8], offset: u64, chance: &mut Chance) {
         let state = self.lock();
-        let Some(file) = state.files.get(name) else {
-            return;
-        };
+        let Some(file) = state.files.get(name) else { return };
         let mut content = held(file);
         for (i, part) in data.chunks(BLOCK).enumerate() {
             if chance.percent(50) {
@@ -180,14 +175,9 @@ impl SimDisk {
                     let mut state = self.lock();
                     if !state.files.contains_key(name) {
                         let some = chance.below(*size + 1) as usize;
-                        let content = Content {
-                            now: vec![0; some],
-                            durable: vec![0; some],
-                            loose: Vec::new(),
-                        };
-                        state
-                            .files
-                            .insert(name.clone(), Arc::new(Mutex::new(content)));
+                        let content =
+                            Content { now: vec![0; some], durable: vec![0; some], loose: Vec::new() };
+                        state.files.insert(name.clone(), Arc::new(Mutex::new(content)));
                     }
                 }
                 Work::Recycle { from, .. } => {
@@ -232,8 +222,7 @@ impl Content {
             self.durable.resize(self.now.len(), 0);
         }
         self.durable[at..at + len].copy_from_slice(&self.now[at..at + len]);
-        self.loose
-            .retain(|(from, bytes)| *from != at || bytes.len() != len);
+        self.loose.retain(|(from, bytes)| *from != at || bytes.len() != len);
     }
 }
 
@@ -252,11 +241,9 @@ impl State {
     fn reserve(&self, grow: u64, name: &str) -> io::Result<()> {
         let used: u64 = self.files.values().map(|f| held(f).now.len() as u64).sum();
         match self.capacity {
-            Some(c) if used + grow > c => Err(context(
-                io::Error::from_raw_os_error(libc::ENOSPC),
-                "reserve space for",
-                name,
-            )),
+            Some(c) if used + grow > c => {
+                Err(context(io::Error::from_raw_os_error(libc::ENOSPC), "reserve space for", name))
+            }
             _ => Ok(()),
         }
     }
@@ -276,16 +263,8 @@ impl Disk for SimDisk {
 
     fn open(&self, name: &str) -> io::Result<SimFile> {
         match self.lock().files.get(name) {
-            Some(f) => Ok(SimFile {
-                disk: self.clone(),
-                content: f.clone(),
-                name: name.to_string(),
-            }),
-            None => Err(context(
-                io::Error::from_raw_os_error(libc::ENOENT),
-                "open",
-                name,
-            )),
+            Some(f) => Ok(SimFile { disk: self.clone(), content: f.clone(), name: name.to_string() }),
+            None => Err(context(io::Error::from_raw_os_error(libc::ENOENT), "open", name)),
         }
     }
 
@@ -294,11 +273,7 @@ impl Disk for SimDisk {
             Work::Create { name, size, .. } => {
                 let mut state = self.lock();
                 if state.files.contains_key(name) {
-                    return Err(context(
-                        io::Error::from_raw_os_error(libc::EEXIST),
-                        "create",
-                        name,
-                    ));
+                    return Err(context(io::Error::from_raw_os_error(libc::EEXIST), "create", name));
                 }
                 state.reserve(*size, name)?;
                 let content = Content {
@@ -306,27 +281,15 @@ impl Disk for SimDisk {
                     durable: vec![0; *size as usize],
                     loose: Vec::new(),
                 };
-                state
-                    .files
-                    .insert(name.clone(), Arc::new(Mutex::new(content)));
+                state.files.insert(name.clone(), Arc::new(Mutex::new(content)));
             }
-            Work::Recycle {
-                from, name, size, ..
-            } => {
+            Work::Recycle { from, name, size, .. } => {
                 let mut state = self.lock();
                 if state.files.contains_key(name) {
-                    return Err(context(
-                        io::Error::from_raw_os_error(libc::EEXIST),
-                        "create",
-                        name,
-                    ));
+                    return Err(context(io::Error::from_raw_os_error(libc::EEXIST), "create", name));
                 }
                 let Some(file) = state.files.get(from).cloned() else {
-                    return Err(context(
-                        io::Error::from_raw_os_error(libc::ENOENT),
-                        "open",
-                        from,
-                    ));
+                    return Err(context(io::Error::from_raw_os_error(libc::ENOENT), "open", from));
                 };
                 let had = held(&file).now.len() as u64;
                 state.reserve(size.saturating_sub(had), name)?;
@@ -349,14 +312,9 @@ impl Disk for SimDisk {
                     None => {
                         state.reserve(*size, name)?;
                         let zeros = vec![0; *size as usize];
-                        let content = Content {
-                            now: zeros.clone(),
-                            durable: zeros,
-                            loose: Vec::new(),
-                        };
-                        state
-                            .files
-                            .insert(name.clone(), Arc::new(Mutex::new(content)));
+                        let content =
+                            Content { now: zeros.clone(), durable: zeros, loose: Vec::new() };
+                        state.files.insert(name.clone(), Arc::new(Mutex::new(content)));
                     }
                 }
             }
@@ -398,10 +356,7 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, data: &Sealed, offset: u64, dsync: bool) -> io::Result<usize> {
-        assert!(
-            offset.is_multiple_of(BLOCK as u64),
-            "a write at {offset} is not aligned"
-        );
+        assert!(offset.is_multiple_of(BLOCK as u64), "a write at {offset} is not aligned");
         assert!(
             offset + data.len() as u64 <= self.len()?,
             "a write past the end of {}: the space was not reserved",
@@ -436,11 +391,7 @@ mod tests {
 
     fn file(disk: &SimDisk, blocks: usize) -> SimFile {
         let size = (blocks * BLOCK) as u64;
-        let work = Work::Create {
-            name: "f".into(),
-            size,
-            prefill: true,
-        };
+        let work = Work::Create { name: "f".into(), size, prefill: true };
         disk.perform(&work).unwrap().unwrap()
     }
 
@@ -471,16 +422,9 @@ mod tests {
         let disk = SimDisk::new();
         disk.set_capacity(Some(10 * BLOCK as u64));
         let f = file(&disk, 8);
-        let more = Work::Create {
-            name: "g".into(),
-            size: 4 * BLOCK as u64,
-            prefill: false,
-        };
+        let more = Work::Create { name: "g".into(), size: 4 * BLOCK as u64, prefill: false };
         assert!(crate::disk::is_full(&disk.perform(&more).err().unwrap()));
-        disk.set_faults(Faults {
-            writes: Some(1),
-            syncs: Some(0),
-        });
+        disk.set_faults(Faults { writes: Some(1), syncs: Some(0) });
         f.write_at(&sealed(1, 1), 0, false).unwrap();
         assert!(f.write_at(&sealed(1, 1), 0, false).is_err());
         assert!(f.sync().is_err());

@@ -5,8 +5,9 @@
 
 use super::error::LogError;
 use super::format::{SegmentId, VERSION, array_at, u16_at, u32_at, u64_at};
-use super::{Deks, Sealing};
+use super::deks::{self, Deks};
 use crate::disk::{AlignedBuf, BLOCK, Disk, DiskFile, Sealed};
+use crate::envelope::Dek;
 use crate::seal::{Algorithm, Backend, Exhausted, FileKey, NoRandomness, TAG_LEN};
 
 /// The label under which anchor keys are derived.
@@ -109,13 +110,13 @@ fn bound(algorithm: Algorithm, core: u16, dek: &[u8; 16], node: &[u8; 16]) -> [u
 
 impl AnchorKey {
     pub(super) fn new(
-        sealing: &Sealing,
+        dek: &Dek,
         backend: Backend,
         core: u16,
         node: &[u8; 16],
     ) -> Result<AnchorKey, NoRandomness> {
-        let bound = bound(sealing.algorithm(), core, &sealing.dek_id(), node);
-        let (key, salt) = sealing.create(backend, ANCHOR_LABEL, &bound)?;
+        let bound = bound(dek.algorithm, core, &dek.id.0, node);
+        let (key, salt) = dek.file_key_for_writing(backend, ANCHOR_LABEL, &bound)?;
         Ok(AnchorKey { key, bound, salt })
     }
 
@@ -136,10 +137,7 @@ impl AnchorKey {
         let (tag, text) = rest.split_at_mut(TAG_LEN);
         let (_, sealed) = self.key.seal(aad, text)?;
         tag.copy_from_slice(&sealed);
-        Ok((
-            Sealed::vouch(buf, 0, BLOCK),
-            anchor.generation % 2 * BLOCK as u64,
-        ))
+        Ok((Sealed::vouch(buf, 0, BLOCK), anchor.generation % 2 * BLOCK as u64))
     }
 }
 
@@ -148,31 +146,21 @@ fn open_slot(
     block: &mut [u8],
     core: u16,
     deks: &dyn Deks,
-    node: &[u8; 16],
+    backend: Backend,
     file: &str,
-) -> Result<Option<(Anchor, Algorithm)>, LogError> {
+) -> Result<Option<Anchor>, LogError> {
     if block[..8] != ANCHOR_MAGIC || u16_at(block, 8) != VERSION {
         return Ok(None);
     }
-    let Some(algorithm) = Algorithm::from_byte(block[10]) else {
-        return Ok(None);
-    };
+    let Some(algorithm) = Algorithm::from_byte(block[10]) else { return Ok(None) };
     let dek: [u8; 16] = array_at(block, 16);
-    let expected = bound(algorithm, core, &dek, node);
+    let expected = bound(algorithm, core, &dek, &deks.node());
     if block[..BOUND] != expected {
         return Ok(None);
     }
     let salt = array_at(block, SALT);
-    let sealing = match Sealing::find(algorithm, &dek, deks) {
-        Some(s) => s,
-        None => {
-            return Err(LogError::UnknownDek {
-                file: file.to_string(),
-                dek,
-            });
-        }
-    };
-    let key = sealing.reopen(Backend::AwsLc, ANCHOR_LABEL, &salt, &expected);
+    let dek = deks::find(deks, dek, algorithm, file)?;
+    let key = dek.file_key_for_reading(backend, ANCHOR_LABEL, &salt, &expected);
     if block[COMMITMENT..COMMITMENT + 32] != key.commitment()[..] {
         return Ok(None);
     }
@@ -183,9 +171,7 @@ fn open_slot(
         return Ok(None);
     }
     let zeros = text[FIELDS..].iter().all(|&b| b == 0);
-    Ok(Anchor::decode(&text[..FIELDS])
-        .filter(|_| zeros)
-        .map(|a| (a, algorithm)))
+    Ok(Anchor::decode(&text[..FIELDS]).filter(|_| zeros))
 }
 
 /// Reads a core's anchor file: the slots that are whole, newest first.
@@ -193,28 +179,17 @@ pub(super) fn read<D: Disk>(
     disk: &D,
     core: u16,
     deks: &dyn Deks,
-    node: &[u8; 16],
-    plain_allowed: bool,
+    backend: Backend,
 ) -> Result<Vec<Anchor>, LogError> {
     let file = anchor_name(core);
     let io = |e| LogError::io(&file, e);
     let mut bytes = vec![0; ANCHOR_LEN as usize];
-    let got = disk
-        .open(&file)
-        .map_err(io)?
-        .read_at(&mut bytes, 0)
-        .map_err(io)?;
+    let got = disk.open(&file).map_err(io)?.read_at(&mut bytes, 0).map_err(io)?;
     bytes[got..].fill(0);
     let mut found = Vec::new();
     for (i, block) in bytes.chunks_mut(BLOCK).enumerate() {
-        if let Some((anchor, algorithm)) = open_slot(block, core, deks, node, &file)? {
-            if !algorithm.protects() && !plain_allowed {
-                return Err(LogError::Plain { file });
-            }
-            if anchor.generation % 2 == i as u64 {
-                found.push(anchor);
-            }
-        }
+        let anchor = open_slot(block, core, deks, backend, &file)?;
+        found.extend(anchor.filter(|a| a.generation % 2 == i as u64));
     }
     found.sort_by_key(|a| std::cmp::Reverse(a.generation));
     Ok(found)

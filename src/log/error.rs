@@ -72,15 +72,19 @@ pub enum LogError {
         /// The run.
         run: u64,
     },
-    /// A log has data, and its anchor is not there, or is of an earlier run.
+    /// A log has data, and its anchor file is not there.
     MissingAnchor {
         /// The anchor file.
         file: String,
+        /// The run whose data there are.
+        run: u64,
     },
-    /// An anchor file is there, and neither of its slots opens.
+    /// A log has data, and its anchor does not know of the run: neither slot that does can be opened.
     Anchor {
         /// The anchor file.
         file: String,
+        /// The run whose data there are.
+        run: u64,
     },
     /// The keyring does not hold the Dek a file is sealed under.
     UnknownDek {
@@ -139,6 +143,8 @@ pub enum Fault {
     Cut,
     /// The segment's header is unwritten.
     NoHeader,
+    /// Its segment is not there.
+    NoFile,
     /// The log goes on although it was said to end here, or ends with another frame.
     End,
 }
@@ -161,10 +167,7 @@ pub enum Proof {
 
 impl LogError {
     pub(super) fn io(file: &str, source: io::Error) -> LogError {
-        LogError::Io {
-            file: file.to_string(),
-            source,
-        }
+        LogError::Io { file: file.to_string(), source }
     }
 
     /// The file it is about, if it is about one.
@@ -177,8 +180,8 @@ impl LogError {
             | LogError::Foreign { file }
             | LogError::Chain { file }
             | LogError::MissingSegment { file }
-            | LogError::MissingAnchor { file }
-            | LogError::Anchor { file }
+            | LogError::MissingAnchor { file, .. }
+            | LogError::Anchor { file, .. }
             | LogError::UnknownDek { file, .. }
             | LogError::WrongKey { file }
             | LogError::Plain { file }
@@ -195,9 +198,7 @@ impl LogError {
             LogError::Frame { offset, .. }
             | LogError::Content { offset, .. }
             | LogError::Effects { offset, .. } => Some(*offset),
-            LogError::Header { .. } | LogError::Version { .. } | LogError::WrongKey { .. } => {
-                Some(0)
-            }
+            LogError::Header { .. } | LogError::Version { .. } | LogError::WrongKey { .. } => Some(0),
             _ => None,
         }
     }
@@ -211,6 +212,7 @@ impl fmt::Display for Fault {
             Fault::Unauthentic => write!(f, "it does not authenticate"),
             Fault::Cut => write!(f, "the file ends inside it"),
             Fault::NoHeader => write!(f, "its segment has no readable header"),
+            Fault::NoFile => write!(f, "its segment is missing"),
             Fault::End => write!(f, "the log does not end as recorded"),
         }
     }
@@ -221,10 +223,7 @@ impl fmt::Display for Proof {
         match self {
             Proof::Anchor(n) => write!(f, "the anchor says that {n} frames were durable"),
             Proof::Later { file, offset } => {
-                write!(
-                    f,
-                    "{file} at offset {offset} was written when it was already durable"
-                )
+                write!(f, "{file} at offset {offset} was written when it was already durable")
             }
             Proof::NextRun(run) => write!(f, "run {run} began by recording it"),
         }
@@ -236,60 +235,39 @@ impl fmt::Display for LogError {
         const RESTORE: &str = "restore the data directory from a backup";
         match self {
             LogError::Io { file, source } => write!(f, "log: {file}: {source}"),
-            LogError::Frame {
-                file,
-                offset,
-                frame,
-                fault,
-                proof,
-            } => write!(
+            LogError::Frame { file, offset, frame, fault, proof } => write!(
                 f,
                 "log: {file} is damaged or was tampered with: frame {frame} at offset {offset}: {fault}, and {proof}; {RESTORE}"
             ),
             LogError::Header { file, field } => {
-                write!(
-                    f,
-                    "log: {file}: the header is whole but its {field} makes no sense; {RESTORE}"
-                )
+                write!(f, "log: {file}: the header is whole but its {field} makes no sense; {RESTORE}")
             }
             LogError::Misplaced { file, belongs } => {
-                write!(
-                    f,
-                    "log: {file} is in truth {belongs}: it was moved or renamed; {RESTORE}"
-                )
+                write!(f, "log: {file} is in truth {belongs}: it was moved or renamed; {RESTORE}")
             }
             LogError::Foreign { file } => write!(
                 f,
                 "log: {file} was written by another server; each server needs a data directory of its own"
             ),
             LogError::Chain { file } => {
-                write!(
-                    f,
-                    "log: {file} does not follow the segment before it; {RESTORE}"
-                )
+                write!(f, "log: {file} does not follow the segment before it; {RESTORE}")
             }
             LogError::MissingSegment { file } => write!(f, "log: {file} is missing; {RESTORE}"),
             LogError::MissingLog { run, core } => {
-                write!(
-                    f,
-                    "log: the log of core {core} in run {run} is missing; {RESTORE}"
-                )
+                write!(f, "log: the log of core {core} in run {run} is missing; {RESTORE}")
             }
             LogError::MissingRun { run } => write!(f, "log: run {run} is missing; {RESTORE}"),
-            LogError::MissingAnchor { file } => write!(
-                f,
-                "log: {file} is missing or older than its log, which holds data; {RESTORE}"
-            ),
-            LogError::Anchor { file } => {
-                write!(f, "log: no slot of {file} can be opened; {RESTORE}")
+            LogError::MissingAnchor { file, run } => {
+                write!(f, "log: {file} is missing, and there are data of run {run}; {RESTORE}")
             }
+            LogError::Anchor { file, run } => write!(
+                f,
+                "log: {file} is damaged or out of date: it does not know of run {run}, of which there are data; {RESTORE}"
+            ),
             LogError::UnknownDek { file, dek } => {
                 write!(f, "log: {file} is sealed under the Dek ")?;
                 dek.iter().try_for_each(|b| write!(f, "{b:02x}"))?;
-                write!(
-                    f,
-                    ", which the keyring does not hold; restore the keyring that belongs to it"
-                )
+                write!(f, ", which the keyring does not hold; restore the keyring that belongs to it")
             }
             LogError::WrongKey { file } => write!(
                 f,
@@ -308,15 +286,8 @@ impl fmt::Display for LogError {
                 f,
                 "log: {file}: the frame at offset {offset} is authentic but holds {what}; was it written by another version?"
             ),
-            LogError::Effects {
-                file,
-                offset,
-                reason,
-            } => {
-                write!(
-                    f,
-                    "log: {file}: effects of the frame at offset {offset} cannot be applied: {reason}"
-                )
+            LogError::Effects { file, offset, reason } => {
+                write!(f, "log: {file}: effects of the frame at offset {offset} cannot be applied: {reason}")
             }
         }
     }

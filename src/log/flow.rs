@@ -6,8 +6,7 @@ use super::anchor::{ANCHOR_LEN, Anchor, AnchorKey, anchor_name};
 use super::compose::{FRAME_AT, Filling};
 use super::config::{Done, FileNo, Op, OpId, Policy};
 use super::format::{
-    FRAME_HEADER_LEN, FrameHeader, FrameKind, HEADER_LEN, LAST, SEGMENT_LABEL, SegmentHeader,
-    segment_name,
+    FRAME_HEADER_LEN, FrameHeader, FrameKind, HEADER_LEN, LAST, SEGMENT_LABEL, SegmentHeader, segment_name,
 };
 use super::writer::{Blank, Doing, Flight, Loose, Phase, Segment, Writer};
 use crate::disk::{Sealed, Work, is_full};
@@ -73,14 +72,7 @@ impl Writer {
         };
         let (_, doing) = self.under_way.swap_remove(at);
         match (doing, result) {
-            (
-                Doing::Frame {
-                    file,
-                    number,
-                    dsync,
-                },
-                Ok(Done::Written(buf, n)),
-            ) => {
+            (Doing::Frame { file, number, dsync }, Ok(Done::Written(buf, n))) => {
                 self.writes_under_way -= 1;
                 let whole = n == buf.len();
                 self.composer.pool.give(buf.into_buf());
@@ -167,16 +159,9 @@ impl Writer {
         }
         if !self.anchor_ready {
             self.preparing = true;
-            let work = Work::Obtain {
-                name: anchor_name(self.config.core),
-                size: ANCHOR_LEN,
-            };
+            let work = Work::Obtain { name: anchor_name(self.config.core), size: ANCHOR_LEN };
             let id = self.begin_op(Doing::AnchorFile);
-            out.push(Op::Perform {
-                id,
-                file: Some(FileNo::ANCHOR),
-                work,
-            });
+            out.push(Op::Perform { id, file: Some(FileNo::ANCHOR), work });
             return;
         }
         if self.spares.len() > MOST_SPARES
@@ -184,11 +169,7 @@ impl Writer {
         {
             self.preparing = true;
             let id = self.begin_op(Doing::Remove);
-            out.push(Op::Perform {
-                id,
-                file: None,
-                work: Work::Remove { name },
-            });
+            out.push(Op::Perform { id, file: None, work: Work::Remove { name } });
             return;
         }
         let size = self.config.segment_size;
@@ -201,30 +182,13 @@ impl Writer {
         let name = segment_name(self.start.run, self.config.core, self.next_seq);
         let prefill = self.config.policy == Policy::Always;
         let spare = self.spares.front().cloned();
-        let blank = Blank {
-            file,
-            seq: self.next_seq,
-            recycled: spare.is_some(),
-        };
+        let blank = Blank { file, seq: self.next_seq, recycled: spare.is_some() };
         let work = match spare {
-            Some(from) => Work::Recycle {
-                from,
-                name,
-                size,
-                prefill,
-            },
-            None => Work::Create {
-                name,
-                size,
-                prefill,
-            },
+            Some(from) => Work::Recycle { from, name, size, prefill },
+            None => Work::Create { name, size, prefill },
         };
         let id = self.begin_op(Doing::Blank(blank));
-        out.push(Op::Perform {
-            id,
-            file: Some(file),
-            work,
-        });
+        out.push(Op::Perform { id, file: Some(file), work });
     }
 
     fn free_file(&mut self) -> Option<FileNo> {
@@ -261,9 +225,7 @@ impl Writer {
             {
                 self.composer.close_open();
             }
-            let Some(first) = self.composer.ready.front() else {
-                break;
-            };
+            let Some(first) = self.composer.ready.front() else { break };
             let (len, lsn) = (first.frame_len() as u64, first.first_lsn);
             match self.make_room(len, lsn, out) {
                 Room::Here => {}
@@ -318,9 +280,7 @@ impl Writer {
             self.seal_segment(0, out);
             return Room::Sealed;
         }
-        let Some(blank) = self.blanks.pop_front() else {
-            return Room::Later;
-        };
+        let Some(blank) = self.blanks.pop_front() else { return Room::Later };
         self.begin_segment(blank, lsn);
         Room::Here
     }
@@ -328,10 +288,7 @@ impl Writer {
     /// Makes a blank file the segment that is being written. Its header goes out with its first frame.
     fn begin_segment(&mut self, blank: Blank, first_lsn: u64) {
         let header = self.header(blank.seq, first_lsn);
-        match self
-            .sealing
-            .create(self.config.backend, SEGMENT_LABEL, &header.bound())
-        {
+        match self.dek.file_key_for_writing(self.config.backend, SEGMENT_LABEL, &header.bound()) {
             Err(e) => self.fail(&e.to_string()),
             Ok((key, salt)) => {
                 let mut id = [0; 16];
@@ -339,17 +296,12 @@ impl Writer {
                 if let Some(frame) = self.composer.ready.front_mut() {
                     header.encode(&salt, key.commitment(), &mut frame.buf[..HEADER_LEN]);
                 }
-                self.segment = Some(Segment {
-                    file: blank.file,
-                    len: 0,
-                    key,
-                    id,
-                    tag: [0; 16],
-                });
+                self.segment = Some(Segment { file: blank.file, len: 0, key, id, tag: [0; 16] });
                 self.loose.push_back(Loose {
                     file: blank.file,
                     seq: blank.seq,
                     id,
+                    first: self.next_frame,
                     end: None,
                     synced: self.next_frame,
                     syncing: false,
@@ -361,7 +313,7 @@ impl Writer {
 
     fn header(&self, seq: u64, first_lsn: u64) -> SegmentHeader {
         SegmentHeader {
-            algorithm: self.sealing.algorithm(),
+            algorithm: self.dek.algorithm,
             core: self.config.core,
             cores: self.config.cores,
             run: self.start.run,
@@ -370,7 +322,7 @@ impl Writer {
             first_lsn,
             durable: self.durable_frames,
             size: self.config.segment_size,
-            dek: self.sealing.dek_id(),
+            dek: self.dek.id.0,
             node: self.config.node,
             prev: self.prev,
             tenant: self.config.tenant.clone(),
@@ -379,11 +331,7 @@ impl Writer {
 
     /// Closes the segment that is being written with a seal frame, for which there is room.
     fn seal_segment(&mut self, flags: u8, out: &mut Vec<Op>) {
-        let lsn = self
-            .composer
-            .ready
-            .front()
-            .map_or(self.composer.next_lsn, |f| f.first_lsn);
+        let lsn = self.composer.ready.front().map_or(self.composer.next_lsn, |f| f.first_lsn);
         let mut frame = Filling::new(self.composer.pool.take(), FrameKind::Seal, lsn);
         frame.flags = flags;
         frame.push(&(self.next_frame + 1).to_le_bytes());
@@ -399,9 +347,7 @@ impl Writer {
 
     /// Seals a frame and hands it out, with the segment's header before it if it is the first.
     fn issue(&mut self, mut frame: Filling, out: &mut Vec<Op>) {
-        let Some(segment) = &mut self.segment else {
-            return;
-        };
+        let Some(segment) = &mut self.segment else { return };
         let number = self.next_frame;
         let len = frame.frame_len();
         match frame.seal(&mut segment.key, number, self.durable_frames) {
@@ -409,53 +355,28 @@ impl Writer {
             Err(e) => return self.fail(&e.to_string()),
         }
         let first = segment.len == 0;
-        let (start, len) = if first {
-            (0, HEADER_LEN + len)
-        } else {
-            (FRAME_AT, len)
-        };
+        let (start, len) = if first { (0, HEADER_LEN + len) } else { (FRAME_AT, len) };
         let (file, offset) = (segment.file, segment.len);
         segment.len += len as u64;
-        assert!(
-            segment.len <= self.config.segment_size,
-            "a frame was put past its segment's end"
-        );
+        assert!(segment.len <= self.config.segment_size, "a frame was put past its segment's end");
         let dsync = self.config.policy == Policy::Always || frame.kind == FrameKind::Open;
         self.next_frame += 1;
-        self.flights.push_back(Flight {
-            written: false,
-            complete: frame.complete,
-        });
+        self.flights.push_back(Flight { written: false, complete: frame.complete });
         self.writes_under_way += 1;
         self.counters.frames += 1;
         self.counters.sealed_messages += 1;
         self.counters.sealed_bytes += (frame.frame_len() - FRAME_HEADER_LEN) as u64;
         self.counters.written_bytes += len as u64;
         let buf = Sealed::vouch(frame.buf, start, len);
-        let id = self.begin_op(Doing::Frame {
-            file,
-            number,
-            dsync,
-        });
-        out.push(Op::Write {
-            id,
-            file,
-            offset,
-            buf,
-            dsync,
-        });
+        let id = self.begin_op(Doing::Frame { file, number, dsync });
+        out.push(Op::Write { id, file, offset, buf, dsync });
     }
 
     fn frame_written(&mut self, file: FileNo, number: u64, dsync: bool) {
-        if let Some(f) = self
-            .flights
-            .get_mut((number - self.durable_frames) as usize)
-        {
+        if let Some(f) = self.flights.get_mut((number - self.durable_frames) as usize) {
             f.written = true;
         }
-        while let Some(f) = self
-            .flights
-            .get((self.written - self.durable_frames) as usize)
+        while let Some(f) = self.flights.get((self.written - self.durable_frames) as usize)
             && f.written
         {
             self.written += 1;
@@ -477,7 +398,7 @@ impl Writer {
         let mut durable = self.durable_frames;
         while let Some(s) = self.loose.front() {
             durable = durable.max(s.synced);
-            if s.synced > self.durable_frames {
+            if s.synced > s.first.max(self.durable_frames) {
                 self.anchor_forced |= self.anchor_seq.1 != s.id;
                 self.anchor_seq = (s.seq, s.id);
             }
@@ -556,10 +477,7 @@ impl Writer {
             return None;
         }
         let every = self.config.anchor_interval.as_micros() as u64;
-        match (
-            self.anchor_forced || self.phase != Phase::Running,
-            self.anchor_at,
-        ) {
+        match (self.anchor_forced || self.phase != Phase::Running, self.anchor_at) {
             (false, Some(t)) => Some(t + every),
             _ => Some(0),
         }
@@ -571,7 +489,7 @@ impl Writer {
         }
         if self.anchor_key.is_none() {
             let c = &self.config;
-            match AnchorKey::new(&self.sealing, c.backend, c.core, &c.node) {
+            match AnchorKey::new(&self.dek, c.backend, c.core, &c.node) {
                 Ok(key) => self.anchor_key = Some(key),
                 Err(e) => return self.fail(&e.to_string()),
             }
@@ -604,17 +522,8 @@ impl Writer {
                 self.counters.anchors += 1;
                 self.counters.sealed_messages += 1;
                 self.counters.sealed_bytes += buf.len() as u64;
-                let id = self.begin_op(Doing::Anchor {
-                    durable: anchor.durable,
-                    last,
-                });
-                out.push(Op::Write {
-                    id,
-                    file: FileNo::ANCHOR,
-                    offset,
-                    buf,
-                    dsync: true,
-                });
+                let id = self.begin_op(Doing::Anchor { durable: anchor.durable, last });
+                out.push(Op::Write { id, file: FileNo::ANCHOR, offset, buf, dsync: true });
             }
         }
     }
@@ -643,3 +552,4 @@ enum Room {
     /// The segment was sealed off; ask again.
     Sealed,
 }
+

@@ -14,14 +14,15 @@
 //! still joins the next frame.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::anchor::AnchorKey;
 use super::compose::{Composer, Filling};
 use super::config::{FileNo, LogConfig, LogCounters, OpId, Policy, Refusal, Start, Ticket};
 use super::format::{FrameHeader, FrameKind, Link, SegmentId};
-use super::sealing::Sealing;
 use super::unit::{Opening, Tx, UnitHead, UnitKind};
 use crate::disk::Pool;
+use crate::envelope::Dek;
 use crate::seal::FileKey;
 
 /// Where the log is in its life.
@@ -55,11 +56,7 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn link(&self) -> Link {
-        Link {
-            id: self.id,
-            len: self.len,
-            tag: self.tag,
-        }
+        Link { id: self.id, len: self.len, tag: self.tag }
     }
 }
 
@@ -68,6 +65,8 @@ pub(super) struct Loose {
     pub(super) file: FileNo,
     pub(super) seq: u64,
     pub(super) id: SegmentId,
+    /// The number of its first frame.
+    pub(super) first: u64,
     /// The number after its last frame, once it is sealed.
     pub(super) end: Option<u64>,
     /// All its frames below this number are durable.
@@ -79,19 +78,9 @@ pub(super) struct Loose {
 pub(super) enum Doing {
     AnchorFile,
     Blank(Blank),
-    Frame {
-        file: FileNo,
-        number: u64,
-        dsync: bool,
-    },
-    Sync {
-        file: FileNo,
-        covers: u64,
-    },
-    Anchor {
-        durable: u64,
-        last: bool,
-    },
+    Frame { file: FileNo, number: u64, dsync: bool },
+    Sync { file: FileNo, covers: u64 },
+    Anchor { durable: u64, last: bool },
     Remove,
 }
 
@@ -105,7 +94,7 @@ pub(super) struct Flight {
 /// The writer of one core's log.
 pub struct Writer {
     pub(super) config: LogConfig,
-    pub(super) sealing: Sealing,
+    pub(super) dek: Arc<Dek>,
     pub(super) start: Start,
     pub(super) phase: Phase,
     pub(super) failed: Option<String>,
@@ -161,19 +150,10 @@ pub struct Writer {
 
 impl Writer {
     /// A log that is not open yet: `poll` and `done` open it.
-    pub fn new(config: LogConfig, sealing: Sealing, start: Start) -> Writer {
+    pub fn new(config: LogConfig, dek: Arc<Dek>, start: Start) -> Writer {
         assert!(start.run > start.prev_run, "runs go up");
-        let ends = if config.core == 0 {
-            start.ends.clone()
-        } else {
-            Vec::new()
-        };
-        let opening = Opening {
-            run: start.run,
-            prev_run: start.prev_run,
-            ends,
-        }
-        .encode();
+        let ends = if config.core == 0 { start.ends.clone() } else { Vec::new() };
+        let opening = Opening { run: start.run, prev_run: start.prev_run, ends }.encode();
         let mut config = config;
         config.frame_max = config.frame_max.max(FrameHeader::len_for(opening.len()));
         let config = config.sound();
@@ -184,7 +164,7 @@ impl Writer {
         frame.push(&opening);
         composer.ready.push_back(frame);
         Writer {
-            sealing,
+            dek,
             phase: Phase::Opening,
             failed: None,
             now: 0,
@@ -235,11 +215,7 @@ impl Writer {
     /// [`Writer::accepts`] says so; a log that has failed swallows them, and no ticket of it is
     /// ever durable.
     pub fn append(&mut self, effects: &[u8], records: u32) -> Ticket {
-        self.composer.begin(UnitHead {
-            kind: UnitKind::Effects,
-            records,
-            len: effects.len() as u64,
-        });
+        self.composer.begin(UnitHead { kind: UnitKind::Effects, records, len: effects.len() as u64 });
         self.composer.put(effects);
         self.appended(records, effects.len())
     }
@@ -257,15 +233,8 @@ impl Writer {
             self.fail(&why);
             return Err(Refusal::Failed(why));
         }
-        let records = tx
-            .parts
-            .iter()
-            .fold(0u32, |n, p| n.saturating_add(p.records));
-        self.composer.begin(UnitHead {
-            kind: UnitKind::Tx,
-            records,
-            len: tx.len(),
-        });
+        let records = tx.parts.iter().fold(0u32, |n, p| n.saturating_add(p.records));
+        self.composer.begin(UnitHead { kind: UnitKind::Tx, records, len: tx.len() });
         self.composer.put(&tx.head());
         for part in tx.parts {
             self.composer.put(&part.entry());
@@ -315,10 +284,7 @@ impl Writer {
 
     /// Bytes of frames that fit into the space that is reserved already.
     pub fn room(&self) -> u64 {
-        let here = self
-            .segment
-            .as_ref()
-            .map_or(0, |s| self.config.segment_size - s.len);
+        let here = self.segment.as_ref().map_or(0, |s| self.config.segment_size - s.len);
         here + self.blanks.len() as u64 * self.config.segment_size
     }
 
@@ -329,10 +295,7 @@ impl Writer {
 
     /// The logs of all cores are open: data may be written. Clients may be let in at once.
     pub fn start(&mut self) {
-        assert!(
-            self.phase == Phase::Opened,
-            "a log is started once, when it is opened"
-        );
+        assert!(self.phase == Phase::Opened, "a log is started once, when it is opened");
         self.phase = Phase::Anchoring;
         self.anchor_forced = true;
     }
@@ -348,8 +311,8 @@ impl Writer {
     }
 
     /// Seals later segments under another Dek.
-    pub fn set_sealing(&mut self, sealing: Sealing) {
-        self.sealing = sealing;
+    pub fn set_dek(&mut self, dek: Arc<Dek>) {
+        self.dek = dek;
         self.anchor_key = None;
         self.anchor_forced = true;
     }

@@ -200,16 +200,15 @@ pub fn boot(loaded: &Loaded, stop: impl FnOnce() + Send + 'static) -> Result<Run
     let mut keyring = match provider {
         Some(provider) => {
             let dir = &settings.server.data_dir;
-            Some(
-                Keyring::open(dir, provider, now().as_millis() as u64)
-                    .map_err(|e| e.to_string())?,
-            )
+            Keyring::open(dir, provider, now().as_millis() as u64).map_err(|e| e.to_string())?
         }
-        None => None,
+        None => Keyring::unencrypted(),
     };
     let mut seed = [0u8; 28];
     seal::random(&mut seed).map_err(|e| format!("no randomness: {e}"))?;
-    let loading = load::load(&settings, shards, &seed, keyring.as_mut())?;
+    let hash_seed = u64::from_le_bytes(seed[..8].try_into().unwrap_or_default());
+    let now_ms = now().as_millis() as u64;
+    let loading = load::load(&settings, shards, hash_seed, &mut keyring, now_ms)?;
     let inboxes = (0..shards)
         .map(|_| Inbox::new().map(Arc::new))
         .collect::<Result<Vec<_>, _>>()
@@ -218,7 +217,7 @@ pub fn boot(loaded: &Loaded, stop: impl FnOnce() + Send + 'static) -> Result<Run
         inboxes: inboxes.clone(),
         stop: Box::new(stop),
         config_file: loaded.file.clone(),
-        keyring,
+        keyring: keyring.encrypted().then_some(keyring),
         recovery: loading.recovery,
         run_id: seed[8..28].iter().map(|b| format!("{b:02x}")).collect(),
         started_unix: now().as_secs(),

@@ -1,9 +1,10 @@
 //! Going through keys: SCAN, KEYS, RANDOMKEY.
 //!
 //! Promise: a key that is there during a whole scan is returned by it, however the tables grow or
-//! shrink meanwhile; once, unless its slot's tables were joined while the scan was at them. A cursor is a place in the order (slot, hash), which no table's size moves:
-//! the slot in bits 38 to 51, below it 38 bits of the hash. It fits the 53 bits that clients with
-//! floating-point numbers can carry.
+//! shrink meanwhile; once, unless its slot's tables were joined while the scan was at them. A
+//! cursor is a place in the order (slot, hash), which no table's size moves: the slot in bits 38 to
+//! 51, below it 38 bits of the hash. It fits the 53 bits that clients with floating-point numbers
+//! can carry.
 
 use super::entry::Entry;
 use super::shard::Shard;
@@ -16,8 +17,8 @@ const STRIDE: usize = 1024;
 /// How many dead keys RANDOMKEY removes before it looks for a living one in order.
 const PATIENCE: usize = 128;
 
-/// The slot at which a cursor goes on, which tells the shard to ask; `None` for a number that no scan
-/// has ever answered.
+/// The slot at which a cursor goes on, which tells the shard to ask; `None` for a number that no
+/// scan has ever answered.
 pub fn scan_slot(cursor: u64) -> Option<u16> {
     u16::try_from(cursor >> PLACE_BITS)
         .ok()
@@ -30,9 +31,9 @@ fn cursor(slot: u16, place: u64) -> u64 {
 
 impl Shard {
     /// One step of a scan over the whole keyspace: calls `f` with the living keys from `cursor` on,
-    /// about `count` of them, and tells the next cursor, which may belong to the next shard; 0 is the end.
-    /// `cursor` is 0 or what a scan has told, and belongs to this shard (see [`scan_slot`]); one of a shard
-    /// before it is taken as this shard's beginning.
+    /// about `count` of them, and tells the next cursor, which may belong to the next shard; 0 is
+    /// the end. `cursor` is 0 or what a scan has told, and belongs to this shard (see
+    /// [`scan_slot`]); one of a shard before it is taken as this shard's beginning.
     pub fn scan(
         &self,
         db: u16,

@@ -1,7 +1,7 @@
 //! One database of a shard: its slots, and the counts over them.
 //!
-//! Promise: counts (keys, keys with an expiry, bytes) are exact after every call, and what looks for
-//! occupied or due slots passes over 128 others at a time.
+//! Promise: counts (keys, keys with an expiry, bytes) are exact after every call, and what looks
+//! for occupied or due slots passes over 128 others at a time.
 
 use std::ops::Range;
 
@@ -159,9 +159,9 @@ impl Db {
         entry
     }
 
-    /// Removes entries whose time has come, from a position on and until it has looked at or removed about
-    /// `budget` of them; calls `f` with each. The budget shrinks by the work done; what is left at the end says that
-    /// nothing is due any more.
+    /// Removes entries whose time has come, from a position on and until it has looked at or
+    /// removed about `budget` of them; calls `f` with each. The budget shrinks by the work done;
+    /// what is left at the end says that nothing is due any more.
     pub(super) fn expire(
         &mut self,
         now: Ms,
@@ -222,8 +222,8 @@ impl Db {
         self.groups[number].due = due.unwrap_or(u32::MAX);
     }
 
-    /// Calls `f` with the entries from a slot and a place in it on, in order, about `count` of them; tells
-    /// where to go on, or `None` at the end.
+    /// Calls `f` with the entries from a slot and a place in it on, in order, about `count` of
+    /// them; tells where to go on, or `None` at the end.
     pub(super) fn walk(
         &self,
         slot: u16,

@@ -19,8 +19,8 @@
 //! | 7  | `Flush`    | db + 1, or 0 for all; first slot, end slot (exclusive)            |
 //! | 8  | `Restore`  | db, key length, object length, expiry (varint, 0 = none), key, object |
 //!
-//! `Append` and `SetRange` are relative: they are written for keys that live, which recovery finds in
-//! the state the effects before have made.
+//! `Append` and `SetRange` are relative: they are written for keys that live, which recovery finds
+//! in the state the effects before have made.
 
 use std::fmt;
 use std::ops::Range;
@@ -39,6 +39,9 @@ const RESTORE: u8 = 8;
 
 /// No key and no value is longer (Redis's own limit on a string).
 const MAX_LEN: u64 = 512 << 20;
+
+/// A buffer of more bytes than this is given back once it is drained.
+const UNUSUAL: usize = 4 << 20;
 
 /// One change of a keyspace. Times are unix milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +82,8 @@ pub enum Effect<'a> {
         /// What was added.
         value: &'a [u8],
     },
-    /// The string at the key, which exists, holds these bytes from `offset` on; a gap before them is
-    /// filled with zeros.
+    /// The string at the key, which exists, holds these bytes from `offset` on; a gap before them
+    /// is filled with zeros.
     SetRange {
         /// Database number.
         db: u16,
@@ -145,8 +148,11 @@ impl Effects {
         self.buf.is_empty()
     }
 
-    /// Forgets all, keeps the buffer's memory.
+    /// Forgets all. The buffer's memory is kept unless it has become unusually large.
     pub fn clear(&mut self) {
+        if self.buf.capacity() > UNUSUAL {
+            self.buf = Vec::new();
+        }
         self.buf.clear();
         self.records = 0;
     }

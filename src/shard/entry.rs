@@ -1,8 +1,8 @@
 //! One key with its value, in one allocation behind one tagged word.
 //!
-//! Promise: an `Entry` is eight bytes, owns its allocation and frees it; whatever its owner does through
-//! this interface, the memory read is memory written before. This is one of the two files with `unsafe`
-//! of this module (the other is `prefetch`).
+//! Promise: an `Entry` is eight bytes, owns its allocation and frees it; whatever its owner does
+//! through this interface, the memory read is memory written before. This is one of the two files
+//! with `unsafe` of this module (the other is `prefetch`).
 //!
 //! # The word
 //! ```text
@@ -17,8 +17,8 @@
 //! [access clock: 3][key length: varint][value length: varint, strings only]
 //! [expiry: 8, when V or the string is ROOMY or longer][key][value]
 //! ```
-//! A number and an object's pointer take eight bytes. A long string has room for an expiry from the start,
-//! so that EXPIRE never moves it. 11 bytes of key and 64 of value make 80 in all.
+//! A number and an object's pointer take eight bytes. A long string has room for an expiry from the
+//! start, so that EXPIRE never moves it. 11 bytes of key and 64 of value make 80 in all.
 //!
 //! Where each part is and how large the whole: `shape`.
 //!
@@ -41,7 +41,11 @@ const TAG_SHIFT: u32 = 48;
 const ADDRESS: usize = 0x0000_ffff_ffff_fff8;
 const VOLATILE: usize = 0b100;
 
-/// Strings up to this length are `embstr` until they are changed in place. Source: Redis, OBJECT ENCODING.
+/// No string may grow beyond this by an offset: sums of lengths cannot overflow then, since
+/// whatever else is added up lies in memory.
+const LONGEST: usize = 1 << 40;
+/// Strings up to this length are `embstr` until they are changed in place. Source: Redis, OBJECT
+/// ENCODING.
 const EMBSTR: usize = 44;
 
 /// A value about to be stored.
@@ -73,14 +77,15 @@ impl New<'_> {
 
 /// An owned key with its value.
 ///
-/// Invariant (I): `address()` points at an allocation of `shape().layout()`, made by the global allocator
-/// and owned by this entry alone, in which everything up to `value_at() + vlen` is written as the file's
-/// head says; in the form `Object` the value is a pointer from `Box::into_raw`, owned likewise.
+/// Invariant (I): `address()` points at an allocation of `shape().layout()`, made by the global
+/// allocator and owned by this entry alone, in which everything up to `value_at() + vlen` is
+/// written as the file's head says; in the form `Object` the value is a pointer from
+/// `Box::into_raw`, owned likewise.
 #[repr(transparent)]
 pub(super) struct Entry(NonNull<u8>);
 
-// SAFETY: by (I) an entry owns all it points at, and `Object`, the only foreign thing in there, is `Send`
-// (asserted below); so an entry can move to another thread as a box can.
+// SAFETY: by (I) an entry owns all it points at, and `Object`, the only foreign thing in there, is
+// `Send` (asserted below); so an entry can move to another thread as a box can.
 unsafe impl Send for Entry {}
 const _: () = {
     const fn is_send<T: Send>() {}
@@ -103,8 +108,9 @@ impl Entry {
             vlen: value.len(),
         };
         let place = allocate(shape.layout());
-        // SAFETY: `place` is a fresh allocation of `shape.size()` bytes: the head ends at `key_at`, the key at
-        // `value_at`, the value at `value_at + vlen`, which is at most the size. `key` cannot overlap it.
+        // SAFETY: `place` is a fresh allocation of `shape.size()` bytes: the head ends at `key_at`,
+        // the key at `value_at`, the value at `value_at + vlen`, which is at most the size. `key`
+        // cannot overlap it.
         unsafe {
             write_head(place, &shape, clock, expire);
             ptr::copy_nonoverlapping(key.as_ptr(), place.add(shape.key_at()), key.len());
@@ -142,8 +148,8 @@ impl Entry {
     #[inline]
     pub(super) fn key(&self) -> &[u8] {
         let shape = self.shape();
-        // SAFETY: by (I) `klen` bytes from `key_at` on are written; they live and stay unchanged as long as `self`
-        // is borrowed.
+        // SAFETY: by (I) `klen` bytes from `key_at` on are written; they live and stay unchanged as
+        // long as `self` is borrowed.
         unsafe { slice::from_raw_parts(self.address().add(shape.key_at()), shape.klen) }
     }
 
@@ -151,8 +157,9 @@ impl Entry {
     #[inline]
     pub(super) fn value(&self) -> Value<'_> {
         let shape = self.shape();
-        // SAFETY: by (I) `vlen` bytes from `value_at` on are written, in the form told: a string; eight bytes of a
-        // number; or a pointer to an object that this entry owns. None changes while `self` is borrowed.
+        // SAFETY: by (I) `vlen` bytes from `value_at` on are written, in the form told: a string;
+        // eight bytes of a number; or a pointer to an object that this entry owns. None changes
+        // while `self` is borrowed.
         unsafe {
             let place = self.address().add(shape.value_at());
             match shape.form {
@@ -180,7 +187,8 @@ impl Entry {
             return None;
         }
         let at = self.shape().expire_at();
-        // SAFETY: by (I) a volatile entry has its expiry written at `expire_at`, eight bytes before the key.
+        // SAFETY: by (I) a volatile entry has its expiry written at `expire_at`, eight bytes before
+        // the key.
         Some(unsafe { self.address().add(at).cast::<Ms>().read_unaligned() })
     }
 
@@ -193,7 +201,8 @@ impl Entry {
         u32::from_le_bytes([a, b, c, 0])
     }
 
-    /// Notes an access. Writes only when the second is another, so as to leave the cache line clean.
+    /// Notes an access. Writes only when the second is another, so as to leave the cache line
+    /// clean.
     #[inline]
     pub(super) fn set_clock(&mut self, clock: u32) {
         if self.clock() != clock {
@@ -216,11 +225,12 @@ impl Entry {
         let before = self.address();
         let keep = new.size() == old.size();
         let place = if keep { before } else { allocate(new.layout()) };
-        // SAFETY: by (I) the key is at `old.key_at` in `before`. `place` has `new.size()` bytes, being the same
-        // allocation of equal size or a fresh one, and everything below lies within it (as in `new`). The key
-        // moves first, so the new head cannot destroy it; `ptr::copy` allows overlap. The old allocation, when left,
-        // is freed with its own layout and never used again, for the word is replaced. The value cannot point into
-        // either: this entry is borrowed for change.
+        // SAFETY: by (I) the key is at `old.key_at` in `before`. `place` has `new.size()` bytes,
+        // being the same allocation of equal size or a fresh one, and everything below lies within
+        // it (as in `new`). The key moves first, so the new head cannot destroy it; `ptr::copy`
+        // allows overlap. The old allocation, when left, is freed with its own layout and never
+        // used again, for the word is replaced. The value cannot point into either: this entry is
+        // borrowed for change.
         unsafe {
             ptr::copy(before.add(old.key_at()), place.add(new.key_at()), new.klen);
             write_head(place, &new, clock, expire);
@@ -242,8 +252,8 @@ impl Entry {
         self.reshape(&old, &new, expire);
     }
 
-    /// Writes into the string from `offset` on; it grows as needed, with zeros in a gap. A number becomes a
-    /// string first. Tells the new length; an object is left alone and tells 0.
+    /// Writes into the string from `offset` on; it grows as needed, with zeros in a gap. A number
+    /// becomes a string first. Tells the new length; an object is left alone and tells 0.
     pub(super) fn set_range(&mut self, offset: usize, bytes: &[u8]) -> usize {
         match self.value() {
             Value::Str(_) => {}
@@ -257,7 +267,11 @@ impl Entry {
             Value::Object(_) => return 0,
         }
         let old = self.shape();
-        let end = offset + bytes.len();
+        // The callers keep to Redis's limit of 512 MiB; memory safety must not hang on that.
+        let end = match offset.checked_add(bytes.len()) {
+            Some(end) if end <= LONGEST => end,
+            _ => panic!("a string of more than {LONGEST} bytes"),
+        };
         let new = Shape {
             form: Form::Raw,
             vlen: old.vlen.max(end),
@@ -265,9 +279,10 @@ impl Entry {
         };
         self.reshape(&old, &new, self.expire());
         let gap = offset.saturating_sub(old.vlen);
-        // SAFETY: the allocation now has the shape `new`, of which the string's first `old.vlen` bytes are written.
-        // The gap `[old.vlen, offset)` and the bytes `[offset, end)` lie within `vlen`; together with the old bytes
-        // they cover it, so (I) holds again. `bytes` cannot point in here: `self` is borrowed for change.
+        // SAFETY: the allocation now has the shape `new`, of which the string's first `old.vlen`
+        // bytes are written. The gap `[old.vlen, offset)` and the bytes `[offset, end)` lie within
+        // `vlen`; together with the old bytes they cover it, so (I) holds again. `bytes` cannot
+        // point in here: `self` is borrowed for change.
         unsafe {
             let value = self.address().add(new.value_at());
             value.add(offset - gap).write_bytes(0, gap);
@@ -300,7 +315,8 @@ impl Entry {
     fn shape(&self) -> Shape {
         let word = self.0.addr().get();
         let (form, volatile) = (Form::of(word), word & VOLATILE != 0);
-        // SAFETY: by (I) a varint of the key's length stands behind the clock, and for a string another behind that.
+        // SAFETY: by (I) a varint of the key's length stands behind the clock, and for a string
+        // another behind that.
         unsafe {
             let (klen, wide) = read_length(self.address().add(CLOCK));
             let vlen = match form.is_text() {
@@ -316,17 +332,18 @@ impl Entry {
         }
     }
 
-    /// Goes over to another shape: resizes, moves key and value to their new place, writes the head. What the value
-    /// has beyond the old length is left to the caller to write.
+    /// Goes over to another shape: resizes, moves key and value to their new place, writes the
+    /// head. What the value has beyond the old length is left to the caller to write.
     fn reshape(&mut self, old: &Shape, new: &Shape, expire: Option<Ms>) {
         let clock = self.clock();
         let (from, to) = (old.key_at(), new.key_at());
         let kept = old.klen + old.vlen.min(new.vlen);
         let (size, room) = (old.size(), new.size());
         let mut place = self.address();
-        // SAFETY: by (I) `place` has `old.layout()`, and `kept` bytes from `from` on are written and within the smaller
-        // of both sizes at their respective places. The move happens while the allocation is as large as the larger
-        // shape: after growing, before shrinking. `realloc` gets the layout in force and a size that is not zero.
+        // SAFETY: by (I) `place` has `old.layout()`, and `kept` bytes from `from` on are written
+        // and within the smaller of both sizes at their respective places. The move happens while
+        // the allocation is as large as the larger shape: after growing, before shrinking.
+        // `realloc` gets the layout in force and a size that is not zero.
         unsafe {
             if room > size {
                 place = grown(realloc(place, old.layout(), room), new.layout());
@@ -357,9 +374,10 @@ impl Entry {
                 ..shape
             },
         );
-        // SAFETY: by (I) the value was a pointer from `Box::into_raw` owned by this entry. The word now says that these
-        // eight bytes are a number, which any written bytes are, so nobody will take the box again. The bytes are
-        // overwritten so that no pointer is ever read as a number.
+        // SAFETY: by (I) the value was a pointer from `Box::into_raw` owned by this entry. The word
+        // now says that these eight bytes are a number, which any written bytes are, so nobody will
+        // take the box again. The bytes are overwritten so that no pointer is ever read as a
+        // number.
         unsafe {
             let value = place.add(shape.value_at());
             let object = value.cast::<*mut Object>().read_unaligned();
@@ -372,7 +390,8 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         drop(self.take_object());
-        // SAFETY: by (I) the allocation has this layout and is this entry's own; the entry is not used after.
+        // SAFETY: by (I) the allocation has this layout and is this entry's own; the entry is not
+        // used after.
         unsafe { dealloc(self.address(), self.shape().layout()) };
     }
 }
@@ -402,8 +421,8 @@ fn allocate(layout: Layout) -> *mut u8 {
     grown(unsafe { alloc(layout) }, layout)
 }
 
-/// Checks what the allocator gave. There is no going on without: this does not return on failure, nor unwind
-/// with an allocation half moved.
+/// Checks what the allocator gave. There is no going on without: this does not return on failure,
+/// nor unwind with an allocation half moved.
 #[inline]
 fn grown(place: *mut u8, layout: Layout) -> *mut u8 {
     if place.is_null() {
@@ -422,7 +441,8 @@ fn grown(place: *mut u8, layout: Layout) -> *mut u8 {
 #[inline]
 unsafe fn write_head(place: *mut u8, shape: &Shape, clock: u32, expire: Option<Ms>) {
     let [a, b, c, _] = clock.to_le_bytes();
-    // SAFETY: all of it lies before `key_at`, which is where `Shape` puts the end of exactly these fields.
+    // SAFETY: all of it lies before `key_at`, which is where `Shape` puts the end of exactly these
+    // fields.
     unsafe {
         place.cast::<[u8; CLOCK]>().write([a, b, c]);
         let mut at = place.add(CLOCK);

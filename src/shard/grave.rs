@@ -1,7 +1,7 @@
 //! Where flushed memory waits to be freed.
 //!
-//! Promise: burying is O(1) in the number of keys, and freeing goes table by table, so neither ever pauses
-//! the core.
+//! Promise: burying is O(1) in the number of keys, and freeing goes table by table, so neither ever
+//! pauses the core.
 
 use super::db::Db;
 use super::slots::Slot;

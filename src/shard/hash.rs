@@ -2,8 +2,8 @@
 //!
 //! Promise: the same seed gives the same hash on every core, so the core that parses a command
 //! computes it once for whichever core owns the key. The seed is random for each process, so nobody
-//! outside can choose keys that collide; that is foldhash's protection, which is meant for tables and
-//! is not a cryptographic one.
+//! outside can choose keys that collide; that is foldhash's protection, which is meant for tables
+//! and is not a cryptographic one.
 
 use std::fmt;
 use std::hash::Hasher as _;

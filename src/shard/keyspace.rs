@@ -18,8 +18,8 @@ pub struct Keyspace {
 }
 
 impl Keyspace {
-    /// A keyspace with no shard present. `seed` is random for each process and the same on all of its
-    /// cores; `databases` is how many numbers SELECT takes.
+    /// A keyspace with no shard present. `seed` is random for each process and the same on all of
+    /// its cores; `databases` is how many numbers SELECT takes.
     pub fn new(map: slot::Map, seed: u64, databases: u16) -> Keyspace {
         let shards = (0..map.shards()).map(|_| None).collect();
         Keyspace {
@@ -107,9 +107,9 @@ impl Keyspace {
         self.shards.iter_mut().flatten().map(|shard| &mut **shard)
     }
 
-    /// First stage of a lookup to come: asks the memory for the slot's header. Each stage reads only
-    /// what the one before it has fetched; between them other work, or other keys, should pass.
-    /// A shard that is not present is passed over.
+    /// First stage of a lookup to come: asks the memory for the slot's header. Each stage reads
+    /// only what the one before it has fetched; between them other work, or other keys, should
+    /// pass. A shard that is not present is passed over.
     #[inline]
     pub fn prefetch_slot(&self, key: &Key<'_>) {
         if let Some(Some(shard)) = self.shards.get(self.map.owner(key.slot)) {

@@ -1,12 +1,13 @@
 //! One core's memory: the slots it owns, the keys in them, their values, expiry and effects.
 //!
 //! Promise: pure logic. No clock (time comes in as `now`), no I/O, no thread, no chance (random
-//! numbers come in). Every change is appended to the shard's effects in the same call that makes it,
-//! so a command cannot change memory and forget the log.
+//! numbers come in). Every change is appended to the shard's effects in the same call that makes
+//! it, so a command cannot change memory and forget the log.
 //!
-//! Reading order: `value` (what goes in and out), `shard` (the verbs of commands), `db` and `table`
-//! (where entries are), `entry` (one key in one allocation), `browse` (scan, random), `expiry`,
-//! `watch`, `effect` and `recover`, `keyspace` (the shards at hand on a core).
+//! Reading order: `value` (what goes in and out), `shard` (the verbs of commands), `entry` and
+//! `shape` (one key in one allocation), `table`, `slots` and `db` (where entries are), `browse`
+//! (scan, random), `expiry`, `watch`, `grave` (freeing in steps), `effect`, `recover` and `split`
+//! (the log's form and the way back), `keyspace` (the shards at hand on a core).
 
 mod browse;
 mod db;

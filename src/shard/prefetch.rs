@@ -7,8 +7,8 @@
 #[inline(always)]
 pub(super) fn line<T>(place: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: PREFETCHT0 is part of SSE, which every x86_64 has; it does not fault and does not access memory in the
-    // sense of the language, whatever the address.
+    // SAFETY: PREFETCHT0 is part of SSE, which every x86_64 has; it does not fault and does not
+    // access memory in the sense of the language, whatever the address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(place.cast());

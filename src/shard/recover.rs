@@ -1,7 +1,8 @@
 //! Recovery: effects from the log back into memory.
 //!
 //! Promise: applying a shard's effects in order gives the state that wrote them. Nothing is logged
-//! again, nothing expires while replaying, and an effect that does not fit is an error, not a guess.
+//! again, nothing expires while replaying, and an effect that does not fit is an error, not a
+//! guess.
 
 use std::fmt;
 use std::ops::Range;
@@ -54,8 +55,9 @@ impl From<Broken> for Misfit {
 const BATCH: usize = 32;
 
 impl Shard {
-    /// Applies a buffer of effects, all of which belong to this shard; tells how many there were. `now` is
-    /// noted as the time of access, and has no other influence. After an error the shard is of no more use.
+    /// Applies a buffer of effects, all of which belong to this shard; tells how many there were.
+    /// `now` is noted as the time of access, and has no other influence. After an error the shard
+    /// is of no more use.
     pub fn apply_all(&mut self, buf: &[u8], now: Ms) -> Result<u64, Misfit> {
         let mut records = records(buf);
         let mut batch = Vec::with_capacity(BATCH);

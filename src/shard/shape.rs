@@ -1,11 +1,11 @@
 //! Where things are in an entry's allocation. See `entry` for the picture.
 //!
-//! Promise: a shape follows from what is written in the word and the lengths alone, so whoever reads an
-//! entry finds what whoever wrote it meant.
+//! Promise: a shape follows from what is written in the word and the lengths alone, so whoever
+//! reads an entry finds what whoever wrote it meant.
 //!
-//! The size is rounded up to the classes in which jemalloc allocates: it costs nothing there, a value
-//! that changes within its class stays where it is, and APPEND grows by a quarter at a time without a
-//! field for capacity.
+//! The size is rounded up to the classes in which jemalloc allocates: it costs nothing there, a
+//! value that changes within its class stays where it is, and APPEND grows by a quarter at a time
+//! without a field for capacity.
 
 use std::alloc::Layout;
 
@@ -113,8 +113,8 @@ pub(super) fn width(n: usize) -> usize {
     }
 }
 
-/// The size in which jemalloc serves a request: 8, multiples of 16 up to 128, then four steps to every
-/// doubling. Source: jemalloc(3), "size classes".
+/// The size in which jemalloc serves a request: 8, multiples of 16 up to 128, then four steps to
+/// every doubling. Source: jemalloc(3), "size classes".
 fn size_class(size: usize) -> usize {
     if size <= 8 {
         8

@@ -155,8 +155,8 @@ impl Shard {
 
     // Writes.
 
-    /// Makes the key hold this string, whatever it held; tells whether it existed. A string that is a
-    /// canonical decimal number is kept as a number.
+    /// Makes the key hold this string, whatever it held; tells whether it existed. A string that is
+    /// a canonical decimal number is kept as a number.
     pub fn set(&mut self, k: &Key<'_>, value: &[u8], expire: Expire, now: Ms) -> bool {
         let (existed, expire) = self.put(k, compact(value), expire, now);
         self.effects.push(&Effect::Set {
@@ -200,8 +200,9 @@ impl Shard {
         self.change(k, place, now, |entry| entry.set_range(len, bytes))
     }
 
-    /// Overwrites the string from `offset` on, with zeros before it if it was shorter, or makes one;
-    /// tells the new length. Writing no bytes changes nothing. Same conditions as [`Shard::append`].
+    /// Overwrites the string from `offset` on, with zeros before it if it was shorter, or makes
+    /// one; tells the new length. Writing no bytes changes nothing. Same conditions as
+    /// [`Shard::append`].
     pub fn set_range(&mut self, k: &Key<'_>, offset: usize, bytes: &[u8], now: Ms) -> usize {
         let place = self.live(k, now);
         if bytes.is_empty() {
@@ -223,8 +224,8 @@ impl Shard {
         self.change(k, place, now, |entry| entry.set_range(offset, bytes))
     }
 
-    /// Sets or removes the expiry of a living key; tells whether there is one. A time in the past is
-    /// stored like any other: who wants the key gone deletes it.
+    /// Sets or removes the expiry of a living key; tells whether there is one. A time in the past
+    /// is stored like any other: who wants the key gone deletes it.
     pub fn expire_at(&mut self, k: &Key<'_>, at: Option<Ms>, now: Ms) -> bool {
         let Some(place) = self.live(k, now) else {
             return false;
@@ -249,22 +250,30 @@ impl Shard {
         place.map(|place| self.remove(k, place)).is_some()
     }
 
-    /// A copy of the value and expiry, for COPY. Counts as a use.
+    /// A copy of the value and expiry, for COPY. Counts as hit or miss and as an access.
     pub fn dump(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
-        let value = match self.get(k, now)? {
+        self.get(k, now)?;
+        self.copy_out(k, now)
+    }
+
+    /// The value and expiry out of the shard, for RENAME and MOVE; the key is gone. Uncounted.
+    pub fn take(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
+        let dump = self.copy_out(k, now)?;
+        self.delete(k, now);
+        Some(dump)
+    }
+
+    fn copy_out(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
+        let entry = self.entry(k, now)?;
+        let value = match entry.value() {
             Value::Str(bytes) => Owned::Str(bytes.to_vec()),
             Value::Int(n) => Owned::Int(n),
             Value::Object(object) => Owned::Object(Box::new(object.clone())),
         };
-        let expire = self.entry(k, now)?.expire();
-        Some(Dump { value, expire })
-    }
-
-    /// The value and expiry out of the shard, for RENAME and MOVE; the key is gone.
-    pub fn take(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
-        let dump = self.dump(k, now)?;
-        self.delete(k, now);
-        Some(dump)
+        Some(Dump {
+            value,
+            expire: entry.expire(),
+        })
     }
 
     /// Makes the key hold what [`Shard::dump`] or [`Shard::take`] gave, whatever it held.
@@ -291,8 +300,8 @@ impl Shard {
         }
     }
 
-    /// Removes every key of a database, or of all. Takes no longer for more keys: the memory is freed
-    /// by [`Shard::sweep`].
+    /// Removes every key of a database, or of all. Takes no longer for more keys: the memory is
+    /// freed by [`Shard::sweep`].
     pub fn flush(&mut self, db: Option<u16>, now: Ms) {
         for (db, key) in self.watches.of(db) {
             let k = self.key(db, &key);
@@ -307,8 +316,8 @@ impl Shard {
         });
     }
 
-    /// Frees memory of flushed databases, about `budget` keys of it; tells whether there is more. A few
-    /// thousand take less than 100 us.
+    /// Frees memory of flushed databases, about `budget` keys of it; tells whether there is more. A
+    /// few thousand take less than 100 us.
     pub fn sweep(&mut self, budget: usize) -> bool {
         self.graveyard.sweep(budget)
     }

@@ -1,17 +1,18 @@
 //! One slot: a table, or many tables once there are too many keys for one.
 //!
-//! Promise: whatever a slot holds, one key or a hundred million under one hash tag, no call does more
-//! work at once than splitting or joining one table of `MAX_CELLS` cells (and copying an index of four
-//! bytes for about every thousand keys).
+//! Promise: whatever a slot holds, one key or a hundred million under one hash tag, no call does
+//! more work at once than splitting or joining one table of `MAX_CELLS` cells (and copying an index
+//! of four bytes for about every thousand keys).
 //!
 //! # The algorithm
-//! Extendible hashing. A slot that outgrows one table keeps an index of `2^depth` seats, found by the first
-//! `depth` bits of a key's hash; a table that covers more than one seat has fewer bits, its own depth. A full
-//! table is split by its next bit; when it had as many bits as the index, the index doubles. Emptied
-//! neighbours join again, and the index halves when no table needs its last bit.
+//! Extendible hashing. A slot that outgrows one table keeps an index of `2^depth` seats, found by
+//! the first `depth` bits of a key's hash; a table that covers more than one seat has fewer bits,
+//! its own depth. A full table is split by its next bit; when it had as many bits as the index, the
+//! index doubles. Emptied neighbours join again, and the index halves when no table needs its last
+//! bit.
 //!
-//! Every table holds one contiguous range of hashes, so all tables in turn hold all entries in the order of
-//! their hashes, however they are cut: the order that `browse` relies on.
+//! Every table holds one contiguous range of hashes, so all tables in turn hold all entries in the
+//! order of their hashes, however they are cut: the order that `browse` relies on.
 
 use super::entry::Entry;
 use super::hash::Hasher;
@@ -26,7 +27,7 @@ const MAX_DEPTH: u8 = (PLACE_BITS - TAG_BITS) as u8;
 /// Two tables join when they have no more cells' worth of entries than this together.
 const JOIN: usize = MAX_CELLS / 3;
 
-/// The entries of one slot.
+/// The entries of one slot. Half a cache line, as `Table` is.
 #[derive(Debug)]
 pub(super) enum Slot {
     /// All in one table of depth 0.
@@ -35,8 +36,7 @@ pub(super) enum Slot {
     Split(Box<Split>),
 }
 
-// A header never lies across two cache lines, for it is half of one and its array begins at one.
-const _: () = assert!(size_of::<Slot>() == 32);
+const _: () = assert!(size_of::<Slot>() == size_of::<Table>());
 
 /// The tables of a large slot.
 #[derive(Debug)]
@@ -216,8 +216,9 @@ impl Slot {
         }
     }
 
-    /// Removes entries whose time has come, at most `limit`, from table `from` on; calls `f` with each. Tells how
-    /// many it looked at and removed, and the table to go on with when the limit ended it.
+    /// Removes entries whose time has come, at most `limit`, from table `from` on; calls `f` with
+    /// each. Tells how many it looked at and removed, and the table to go on with when the limit
+    /// ended it.
     pub(super) fn expire(
         &mut self,
         now: Ms,
@@ -249,7 +250,7 @@ impl Slot {
                 if table.due() <= by {
                     return (looked, gone, Some(at));
                 }
-                split.join(at); // what moves to `at`, or joins, is met in the next round at the latest
+                split.join(at); // what moves to `at`, or joins, is met next time
             }
             at += 1;
         }
@@ -264,8 +265,9 @@ impl Slot {
         (looked, gone, next)
     }
 
-    /// Calls `f` with the entries from a place in the order on, until `count` has run out and all entries
-    /// of the same place are done. Tells the place to go on with, or `None` at the slot's end.
+    /// Calls `f` with the entries from a place in the order on, until `count` has run out and all
+    /// entries of the same place are done. Tells the place to go on with, or `None` at the slot's
+    /// end.
     pub(super) fn walk(
         &self,
         mut place: u64,
@@ -361,7 +363,8 @@ impl Split {
     /// The table of a hash.
     #[inline]
     fn seat(&self, hash: u64) -> u32 {
-        // depth is at least 1 whenever anyone asks, except while the first table is about to be parted
+        // depth is at least 1 whenever anyone asks, except while the first table is about to be
+        // parted
         self.index[hash
             .checked_shr(u64::BITS - u32::from(self.depth))
             .unwrap_or(0) as usize]

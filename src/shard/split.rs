@@ -1,6 +1,7 @@
 //! Cutting effects by owner, for a start with another number of shards.
 //!
-//! Promise: no record is rewritten (but a flush, which is narrowed) and none is allocated for by itself.
+//! Promise: no record is rewritten (but a flush, which is narrowed) and none is allocated for by
+//! itself.
 
 use super::effect::{Broken, Effect, Effects};
 use crate::slot;

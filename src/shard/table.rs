@@ -4,22 +4,23 @@
 //! entry of another key. No `unsafe`: a cell is an `Option<Entry>`, which is the entry's word or 0.
 //!
 //! # The algorithm
-//! Ordered linear probing without wrap-around. An entry's tag, 16 bits of its hash, decides its home cell,
-//! `tag * span / 65536`; entries stand at their home or after it, without an empty cell between, sorted by
-//! tag: a sorted array with gaps, in effect. So
+//! Ordered linear probing without wrap-around. An entry's tag, 16 bits of its hash, decides its
+//! home cell, `tag * span / 65536`; entries stand at their home or after it, without an empty cell
+//! between, sorted by tag: a sorted array with gaps, in effect. So
 //! - a lookup ends at the first empty cell or larger tag, found or not;
 //! - insertion shifts the rest of a cluster by one, removal shifts it back: no tombstones;
-//! - another capacity is one sequential pass, for homes follow from tags alone: no entry is read. So
-//!   capacities can be fine-grained (four to a doubling, jemalloc's classes), and load stays high;
+//! - another capacity is one sequential pass, for homes follow from tags alone: no entry is read.
+//!   So capacities can be fine-grained (four to a doubling, jemalloc's classes), and load stays
+//!   high;
 //! - walking the cells is walking the hashes in order, whatever the capacity: see `browse`.
 //!
 //! The tag is taken from the hash below the `depth` bits that all keys of the table have in common:
-//! see `slots`, where a table that is full at `MAX_CELLS` is split in two. Splitting is the one thing
-//! that reads entries, at most a table's worth of them at a time.
+//! see `slots`, where a table that is full at `MAX_CELLS` is split in two. Splitting is the one
+//! thing that reads entries, at most a table's worth of them at a time.
 //!
-//! Rejected: SwissTable groups (their control bytes are another cache miss, and rehashing reads every
-//! key); chains (a pointer more); one large table with incremental rehash (two tables to look into, and
-//! a cursor that must survive both).
+//! Rejected: SwissTable groups (their control bytes are another cache miss, and rehashing reads
+//! every key); chains (a pointer more); one large table with incremental rehash (two tables to look
+//! into, and a cursor that must survive both).
 
 use super::entry::Entry;
 use super::hash::Hasher;
@@ -33,8 +34,8 @@ const SORTED: usize = 16;
 /// How far ahead of a walk over cold entries to prefetch.
 const AHEAD: usize = 12;
 
-/// A table with many expiring keys is looked through when one in so many has died: no more than that many are
-/// looked at for one removed, and no greater part of them is dead.
+/// A table with many expiring keys is looked through when one in so many has died: no more than
+/// that many are looked at for one removed, and no greater part of them is dead.
 const WORTHWHILE: usize = 16;
 /// But no key waits for the others for longer than this, in the unit of `due`: a minute.
 const PATIENCE: u32 = 60;
@@ -44,23 +45,26 @@ const NEVER: u32 = u32::MAX;
 /// Later than any clock will tell: the year 2109.
 const DISTANT: u32 = NEVER - PATIENCE - 1;
 
-/// When a key that expires at `at` is due, in units of 1024 ms, rounded up: whoever looks then finds it dead.
+/// When a key that expires at `at` is due, in units of 1024 ms, rounded up: whoever looks then
+/// finds it dead.
 #[inline]
 pub(super) fn due(at: Ms) -> u32 {
     u32::try_from((at >> 10) + 1)
-        .unwrap_or(NEVER - 1)
-        .min(NEVER - 1)
+        .unwrap_or(DISTANT)
+        .min(DISTANT)
 }
 
-/// What is due at `now`: everything up to this. Times beyond the year 2109 are never due; whoever asks for
-/// such a key still sees it expire.
+/// What is due at `now`: everything up to this. Times beyond the year 2109 are never due; whoever
+/// asks for such a key still sees it expire.
 #[inline]
 pub(super) fn due_by(now: Ms) -> u32 {
     u32::try_from(now >> 10).unwrap_or(DISTANT).min(DISTANT - 1)
 }
 
-/// Some of a slot's entries: those whose hash begins with the `depth` bits `prefix`.
+/// Some of a slot's entries: those whose hash begins with the `depth` bits `prefix`. Half a cache
+/// line, and never across two.
 #[derive(Debug)]
+#[repr(align(32))]
 pub(super) struct Table {
     cells: Box<[Option<Entry>]>,
     len: u32,
@@ -69,6 +73,8 @@ pub(super) struct Table {
     /// `prefix << 8 | depth`
     place: u32,
 }
+
+const _: () = assert!(size_of::<Table>() == 32);
 
 impl Table {
     /// An empty table; it has no cells yet.
@@ -91,7 +97,8 @@ impl Table {
         self.cells.len()
     }
 
-    /// When it is worth looking for entries whose time has come; `u32::MAX` when none has an expiry.
+    /// When it is worth looking for entries whose time has come; `u32::MAX` when none has an
+    /// expiry.
     #[inline]
     pub(super) fn due(&self) -> u32 {
         self.due
@@ -324,9 +331,10 @@ impl Table {
         self.cells.get(cell)?.as_ref()
     }
 
-    /// Removes entries whose time has come, at most `limit` of them, and calls `f` with each. Tells how many
-    /// had to be looked at and how many are gone. Short of the limit, the table is due again when one in
-    /// `WORTHWHILE` of those left is dead, but at most `PATIENCE` later than the first.
+    /// Removes entries whose time has come, at most `limit` of them, and calls `f` with each. Tells
+    /// how many had to be looked at and how many are gone. Short of the limit, the table is due
+    /// again when one in `WORTHWHILE` of those left is dead, but at most `PATIENCE` later than the
+    /// first.
     pub(super) fn expire(
         &mut self,
         now: Ms,

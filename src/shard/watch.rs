@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use super::shard::Shard;
 use super::value::{Key, Ms};
 
-/// The keys that some client watches.
+/// The keys that some client watches, by database.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
-    keys: HashMap<(u16, Box<[u8]>), Watched>,
+    dbs: HashMap<u16, HashMap<Box<[u8]>, Watched>>,
     clock: u64,
 }
 
@@ -22,46 +22,53 @@ struct Watched {
 }
 
 impl Watches {
-    /// One more watcher of a key; tells the version to compare with later.
-    pub(super) fn add(&mut self, db: u16, key: &[u8]) -> u64 {
-        let clock = self.clock;
-        let watched = self.keys.entry((db, key.into())).or_insert(Watched {
-            version: clock,
+    fn add(&mut self, db: u16, key: &[u8]) -> u64 {
+        let fresh = Watched {
+            version: self.clock,
             watchers: 0,
-        });
+        };
+        let watched = self
+            .dbs
+            .entry(db)
+            .or_default()
+            .entry(key.into())
+            .or_insert(fresh);
         watched.watchers += 1;
         watched.version
     }
 
-    /// One watcher fewer.
-    pub(super) fn remove(&mut self, db: u16, key: &[u8]) {
-        let id = (db, key.into());
-        if let Some(watched) = self.keys.get_mut(&id) {
+    fn remove(&mut self, db: u16, key: &[u8]) {
+        let Some(keys) = self.dbs.get_mut(&db) else {
+            return;
+        };
+        if let Some(watched) = keys.get_mut(key) {
             watched.watchers -= 1;
             if watched.watchers == 0 {
-                self.keys.remove(&id);
+                keys.remove(key);
             }
+        }
+        if keys.is_empty() {
+            self.dbs.remove(&db);
         }
     }
 
     /// The version now. A key that nobody watches has none to compare with: it gets a new one.
-    pub(super) fn version(&self, db: u16, key: &[u8]) -> u64 {
-        self.keys
-            .get(&(db, key.into()))
-            .map_or(self.clock + 1, |watched| watched.version)
+    fn version(&self, db: u16, key: &[u8]) -> u64 {
+        let watched = self.dbs.get(&db).and_then(|keys| keys.get(key));
+        watched.map_or(self.clock + 1, |watched| watched.version)
     }
 
     /// The key has changed.
     #[inline]
     pub(super) fn touch(&mut self, db: u16, key: &[u8]) {
-        if !self.keys.is_empty() {
+        if !self.dbs.is_empty() {
             self.touch_watched(db, key);
         }
     }
 
     #[cold]
     fn touch_watched(&mut self, db: u16, key: &[u8]) {
-        if let Some(watched) = self.keys.get_mut(&(db, key.into())) {
+        if let Some(watched) = self.dbs.get_mut(&db).and_then(|keys| keys.get_mut(key)) {
             self.clock += 1;
             watched.version = self.clock;
         }
@@ -69,14 +76,19 @@ impl Watches {
 
     /// The keys watched in a database, or in all.
     pub(super) fn of(&self, db: Option<u16>) -> Vec<(u16, Box<[u8]>)> {
-        let wanted = |id: &&(u16, Box<[u8]>)| db.is_none_or(|db| id.0 == db);
-        self.keys.keys().filter(wanted).cloned().collect()
+        let wanted = self
+            .dbs
+            .iter()
+            .filter(|(number, _)| db.is_none_or(|db| db == **number));
+        wanted
+            .flat_map(|(db, keys)| keys.keys().map(|key| (*db, key.clone())))
+            .collect()
     }
 }
 
 impl Shard {
-    /// Begins to watch a key; tells the version to compare with at EXEC. Every call is undone by one
-    /// [`Shard::unwatch`].
+    /// Begins to watch a key; tells the version to compare with at EXEC. Every call is undone by
+    /// one [`Shard::unwatch`].
     pub fn watch(&mut self, k: &Key<'_>, now: Ms) -> u64 {
         self.live(k, now);
         self.watches.add(k.db, k.bytes)

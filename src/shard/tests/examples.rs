@@ -278,7 +278,8 @@ fn objects_are_kept_moved_and_replayed_like_strings() {
     assert_eq!(shard.get(&l, START), Some(Value::Str(b"after")));
 }
 
-/// A slot of two hundred thousand keys: all are found, listed once, chosen evenly, and it shrinks again.
+/// A slot of two hundred thousand keys: all are found, listed once, chosen evenly, and it shrinks
+/// again.
 #[test]
 fn a_slot_may_hold_any_number_of_keys() {
     let mut world = solo();
@@ -374,6 +375,21 @@ fn few_expiring_keys_go_within_two_seconds_and_of_many_a_sixteenth_may_stay() {
 }
 
 #[test]
+fn the_far_future_can_be_an_expiry_and_a_clock() {
+    let mut world = solo();
+    for n in 0..100 {
+        let at = if n < 50 { u64::MAX - n } else { START + n };
+        world.set(0, &bulk_key(true, n as u32), b"v", Expire::At(at));
+    }
+    let shard = world.ks.shard(0);
+    while shard.expire_cycle(START + 10_000, 10).more {}
+    assert_eq!(shard.len(0), 50);
+    while shard.expire_cycle(u64::MAX, 10).more {} // ends, whatever the clock says
+    let k = shard.key(0, b"{tag}:40");
+    assert!(shard.get(&k, u64::MAX).is_none(), "who asks sees it expire");
+}
+
+#[test]
 fn a_random_key_is_a_living_one() {
     let mut world = solo();
     for n in 0..1000 {
@@ -387,4 +403,14 @@ fn a_random_key_is_a_living_one() {
     let key = world.ks.shard(0).random_key(0, START + 2, || 12345);
     assert_eq!(key, Some(bulk_key(false, 500)));
     assert_eq!(world.ks.shard(0).random_key(1, START + 2, || 12345), None);
+}
+
+#[test]
+#[should_panic(expected = "a string of more than")]
+fn an_offset_beyond_all_memory_is_refused() {
+    let mut world = solo();
+    let k = world.ks.key(0, b"k");
+    let shard = world.ks.shard(0);
+    shard.set(&k, b"v", Expire::None, START);
+    shard.set_range(&k, usize::MAX, b"xx", START);
 }

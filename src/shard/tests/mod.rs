@@ -1,4 +1,5 @@
-//! The shard from outside: against a model (`world`), by property (`properties`) and by example (`examples`).
+//! The shard from outside: against a model (`world`), by property (`properties`) and by example
+//! (`examples`).
 
 mod examples;
 mod properties;

@@ -11,8 +11,8 @@ use crate::slot;
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
-    /// Whatever is done, the shards hold what a plain map holds, expiry included; counts agree; the effects
-    /// rebuild the same state under the same and another number of shards.
+    /// Whatever is done, the shards hold what a plain map holds, expiry included; counts agree; the
+    /// effects rebuild the same state under the same and another number of shards.
     #[test]
     fn a_keyspace_does_what_a_map_does(
         ops in prop::collection::vec(op(), 1..60),
@@ -29,7 +29,8 @@ proptest! {
         world.check_emptied();
     }
 
-    /// A key that is there from a scan's first step to its last is returned, whatever happens to others.
+    /// A key that is there from a scan's first step to its last is returned, whatever happens to
+    /// others.
     #[test]
     fn a_scan_returns_every_key_that_stays(
         stay in prop::collection::btree_set((any::<bool>(), 0..20_000u32), 1..3000),
@@ -65,8 +66,8 @@ proptest! {
         assert!(stay.is_subset(&seen), "{} keys were missed", stay.difference(&seen).count());
     }
 
-    /// Garbage in place of effects is an error or other effects; it never panics, and what is read writes
-    /// back to the same bytes.
+    /// Garbage in place of effects is an error or other effects; it never panics, and what is read
+    /// writes back to the same bytes.
     #[test]
     fn effects_are_read_strictly(buf in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut rest = &buf[..];

@@ -261,8 +261,8 @@ impl World {
         }
     }
 
-    /// Runs the expiry cycle for one whole round: what expired more than a minute ago must be gone, and the counts
-    /// must agree with the model.
+    /// Runs the expiry cycle for one whole round: what expired more than a minute ago must be gone,
+    /// and the counts must agree with the model.
     pub(super) fn check_counts(&mut self) {
         self.now += 63_000;
         let now = self.now;

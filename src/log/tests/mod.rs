@@ -1,0 +1,6 @@
+//! Proofs of the log.
+
+mod basic;
+mod crash;
+mod damage;
+mod rig;
