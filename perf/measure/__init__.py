@@ -1,0 +1,1 @@
+"""The parts of `perf/run`: machine, servers, load, matrix, extras, report."""

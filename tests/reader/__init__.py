@@ -1,0 +1,1 @@
+"""A reader of what Ferrite writes, made from the FORMAT.md pages alone. It shares no code with the server."""

@@ -1,0 +1,112 @@
+//! A redis-server over TLS, for comparison.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::PATIENCE;
+use super::certs;
+use super::server::free_port;
+use super::wire::Wire;
+
+/// A running redis-server with an append-only file. Dropping it ends it.
+pub struct Redis {
+    dir: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Redis {
+    /// Starts one, with TLS only and the tests' shared authority.
+    pub fn start() -> Redis {
+        let dir = tempfile::Builder::new()
+            .prefix("redis-")
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .expect("a temporary directory");
+        let (authority, identity, _) = certs::shared();
+        certs::write(dir.path(), authority, identity);
+        let port = free_port();
+        let child = Self::spawn(&dir, port);
+        let mut redis = Redis { dir, port, child };
+        redis.ready();
+        redis
+    }
+
+    fn spawn(dir: &TempDir, port: u16) -> Child {
+        let log = std::fs::File::create(dir.path().join("log")).expect("the log");
+        let port = port.to_string();
+        let words = [
+            "--port",
+            "0",
+            "--tls-port",
+            &port,
+            "--bind",
+            "127.0.0.1",
+            "--tls-auth-clients",
+            "no",
+            "--tls-cert-file",
+            "server.pem",
+            "--tls-key-file",
+            "server.key",
+            "--tls-ca-cert-file",
+            "ca.pem",
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--dir",
+            ".",
+        ];
+        Command::new("redis-server")
+            .args(words)
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed (apt-get install redis-server)")
+    }
+
+    fn ready(&mut self) {
+        let began = Instant::now();
+        loop {
+            if let Ok(mut wire) = Wire::tls(self.port, &certs::shared().2)
+                && wire.try_call(&["PING"]).is_ok_and(|v| !v.is_error())
+            {
+                return;
+            }
+            let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                panic!("redis-server ended at start ({status}):\n{log}");
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "redis-server does not answer:\n{log}"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Wire {
+        Wire::tls(self.port, &certs::shared().2).expect("redis-server answers")
+    }
+
+    /// Stops it in good order and starts it again on its data.
+    pub fn restart(&mut self) {
+        // It closes without an answer, or says why it does not.
+        let _ = self.connect().try_call(&["SHUTDOWN"]);
+        self.child.wait().expect("our own child");
+        self.child = Self::spawn(&self.dir, self.port);
+        self.ready();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // Both fail when the process has been waited for: then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,262 @@
+//! A full disk: writes are refused in Redis's way, reads go on, nothing acknowledged is lost, and writes are taken
+//! again when there is space. The disk is a small tmpfs in a mount namespace of the test's own, so that nothing can
+//! be left mounted.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::common::eventually;
+use crate::common::server::{Home, Server};
+use crate::common::wire::{Value, Wire, command};
+
+/// A process that does nothing but hold the namespace, and the way in.
+struct SmallDisk {
+    holder: Child,
+    mounts: OwnedFd,
+    user: Option<OwnedFd>,
+    at: PathBuf,
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+impl SmallDisk {
+    /// A tmpfs of `mib` MiB at `at`, seen by the processes that enter.
+    fn new(at: &Path, mib: u32) -> SmallDisk {
+        std::fs::create_dir_all(at).expect("the directory");
+        let target = std::ffi::CString::new(at.to_str().expect("UTF-8")).expect("no zero byte");
+        let options =
+            std::ffi::CString::new(format!("size={mib}m,mode=0700")).expect("no zero byte");
+        // SAFETY: geteuid and getegid cannot fail and touch no memory.
+        let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+        let maps = [
+            ("/proc/self/setgroups", "deny".to_owned()),
+            ("/proc/self/uid_map", format!("0 {uid} 1")),
+            ("/proc/self/gid_map", format!("0 {gid} 1")),
+        ];
+        let user = uid != 0;
+        let mut holder = Command::new("sleep");
+        holder.arg("100000").stdin(Stdio::null());
+        let enter = move || {
+            // SAFETY: unshare, mount and prctl take plain integers and strings that outlive the calls.
+            unsafe {
+                check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+                if user {
+                    check(libc::unshare(libc::CLONE_NEWUSER))?;
+                    for (file, text) in &maps {
+                        std::fs::write(file, text)?;
+                    }
+                }
+                check(libc::unshare(libc::CLONE_NEWNS))?;
+                check(libc::mount(
+                    std::ptr::null(),
+                    c"/".as_ptr(),
+                    std::ptr::null(),
+                    libc::MS_REC | libc::MS_PRIVATE,
+                    std::ptr::null(),
+                ))?;
+                check(libc::mount(
+                    c"ferrite-test".as_ptr(),
+                    target.as_ptr(),
+                    c"tmpfs".as_ptr(),
+                    0,
+                    options.as_ptr().cast(),
+                ))
+            }
+        };
+        // SAFETY: the closure makes system calls on memory prepared before the fork; its small writes allocate
+        // nothing but a path, and no other thread's lock is needed for that with the system's allocator.
+        unsafe { holder.pre_exec(enter) };
+        let holder = holder
+            .spawn()
+            .expect("a namespace of our own (needs root, or unprivileged user namespaces)");
+        let open = |what: &str| {
+            let path = format!("/proc/{}/ns/{what}", holder.id());
+            OwnedFd::from(std::fs::File::open(path).expect("the namespace"))
+        };
+        SmallDisk {
+            mounts: open("mnt"),
+            user: user.then(|| open("user")),
+            at: at.to_owned(),
+            holder,
+        }
+    }
+
+    /// The disk as seen from outside.
+    fn outside(&self) -> PathBuf {
+        let at = self.at.strip_prefix("/").expect("an absolute path");
+        Path::new(&format!("/proc/{}/root", self.holder.id())).join(at)
+    }
+
+    /// Makes a command run inside.
+    fn enter(&self, command: &mut Command) {
+        let fds: Vec<i32> = self
+            .user
+            .iter()
+            .chain([&self.mounts])
+            .map(AsRawFd::as_raw_fd)
+            .collect();
+        let enter = move || {
+            // SAFETY: setns takes descriptors that the test holds open.
+            fds.iter()
+                .try_for_each(|&fd| check(unsafe { libc::setns(fd, 0) }))
+        };
+        // SAFETY: the closure makes system calls only, between fork and exec.
+        unsafe { command.pre_exec(enter) };
+    }
+
+    fn start<'h>(&self, home: &'h Home) -> Server<'h> {
+        let mut command = home.command();
+        self.enter(&mut command);
+        match home.try_start_as(command) {
+            Ok(server) => server,
+            Err(status) => panic!("the server ended at start ({status}):\n{}", home.log()),
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Both fail when it has ended: then there is nothing to do.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// Writes until the server refuses. Returns how many were acknowledged, and the refusal.
+fn write_until_refused(wire: &mut Wire, name: &str) -> (usize, String) {
+    let value = "x".repeat(10_000);
+    for i in 0..10_000 {
+        match wire.call(&["SET", &format!("{name}:{i}"), &value]) {
+            Value::Simple(_) => {}
+            Value::Error(why) => {
+                assert_eq!(
+                    wire.call(&["EXISTS", &format!("{name}:{i}")]),
+                    Value::Int(0),
+                    "refused, and done all the same"
+                );
+                return (i, why);
+            }
+            other => panic!("SET: {other:?}"),
+        }
+    }
+    panic!("100 MB went onto a small disk");
+}
+
+fn full_and_back(policy: &str, shards: usize) {
+    let mut home = Home::new();
+    home.fsync(policy)
+        .shards(shards)
+        .text("persistence.aof_segment_size", "1MiB");
+    let disk = SmallDisk::new(&home.data(), 24);
+    let filler = disk.outside().join("filler");
+    let server = disk.start(&home);
+    std::fs::write(&filler, vec![1; 8 << 20]).expect("the filler fits");
+    let mut wire = server.connect();
+    assert_eq!(wire.say("SET before it"), Value::ok());
+    let (first, why) = write_until_refused(&mut wire, "a");
+    assert!(why.starts_with("MISCONF"), "{why}");
+    assert!(
+        first > 100,
+        "only {first} writes of 10 kB fitted into 16 MiB"
+    );
+
+    // Everything that writes is refused, in every form; reading goes on.
+    for line in [
+        "DEL before",
+        "INCR n",
+        "APPEND before x",
+        "EXPIRE before 100",
+        "MSET x 1 y 2",
+        "FLUSHALL",
+        "GETDEL before",
+        "RENAME before after",
+    ] {
+        let reply = wire.say(line);
+        assert!(
+            matches!(&reply, Value::Error(e) if e.starts_with("MISCONF")),
+            "{line}: {reply:?}"
+        );
+    }
+    assert_eq!(wire.say("MULTI"), Value::ok());
+    let queued = wire.say("SET in multi");
+    let executed = wire.say("EXEC");
+    let refused = |v: &Value| matches!(v, Value::Error(e) if e.starts_with("MISCONF") || e.starts_with("EXECABORT"));
+    assert!(
+        refused(&queued) || refused(&executed) || executed.items().iter().all(refused),
+        "{queued:?} {executed:?}"
+    );
+    assert_eq!(wire.say("GET in"), Value::Null);
+    assert_eq!(wire.say("GET before"), Value::bulk("it"));
+    assert_eq!(
+        wire.call(&["STRLEN", &format!("a:{}", first - 1)]),
+        Value::Int(10_000)
+    );
+    assert_eq!(wire.say("DBSIZE"), Value::Int(first as i64 + 1));
+
+    // Space returns, and writing with it.
+    std::fs::remove_file(&filler).expect("remove");
+    eventually("writes are taken again", || {
+        (wire.say("SET again yes") == Value::ok()).then_some(())
+    });
+    let (second, why) = write_until_refused(&mut wire, "b");
+    assert!(why.starts_with("MISCONF"), "{why}");
+    assert!(second > 100, "only {second} writes after 8 MiB were freed");
+    server.stop();
+
+    // With space again, a restart has everything that was acknowledged.
+    drop(wire);
+    enlarge(&disk, 48);
+    let server = disk.start(&home);
+    let mut wire = server.connect();
+    let mut bytes = Vec::new();
+    for (name, n) in [("a", first), ("b", second)] {
+        for i in 0..n {
+            bytes.extend(command(&["STRLEN", &format!("{name}:{i}")]));
+        }
+    }
+    wire.send(&bytes).expect("sent");
+    for i in 0..first + second {
+        assert_eq!(
+            wire.reply().expect("a reply"),
+            Value::Int(10_000),
+            "write {i}"
+        );
+    }
+    assert_eq!(wire.say("GET again"), Value::bulk("yes"));
+    assert_eq!(wire.say("DBSIZE"), Value::Int((first + second) as i64 + 2));
+    assert_eq!(wire.say("SET after restart"), Value::ok());
+}
+
+/// Gives the disk another size, from inside.
+fn enlarge(disk: &SmallDisk, mib: u32) {
+    let mut mount = Command::new("mount");
+    mount
+        .args(["-o", &format!("remount,size={mib}m")])
+        .arg(&disk.at);
+    disk.enter(&mut mount);
+    assert!(mount.status().expect("mount runs").success());
+}
+
+#[test]
+fn a_full_disk_under_everysec() {
+    full_and_back("everysec", 1);
+}
+
+#[test]
+fn a_full_disk_under_everysec_with_two_shards() {
+    full_and_back("everysec", 2);
+}
+
+#[test]
+fn a_full_disk_under_always() {
+    full_and_back("always", 1);
+}

@@ -1,0 +1,22 @@
+//! Black-box tests: the program as its users have it, from outside.
+//!
+//! Each module is one promise; `common` is what they stand on. Everything runs on loopback in temporary
+//! directories. They need redis-server and redis-tools 7, and a Python with the packages redis and cryptography
+//! (`scripts/test` sees to all of it).
+
+mod canary;
+mod clients;
+mod common;
+mod crash;
+mod decryptor;
+mod differential;
+mod diskfull;
+mod limits;
+mod many;
+mod nonces;
+mod oracle;
+mod resp;
+mod shutdown;
+mod startup;
+mod stream;
+mod tls;
