@@ -375,7 +375,10 @@ impl Worker {
                 if client.conn.drained() && client.waiting == Waiting::Nothing {
                     self.say_goodbye(index);
                 }
-            } else if owed as usize <= PAUSE_ABOVE && client.conn.input.len() <= INPUT_PAUSE {
+            } else if owed as usize <= PAUSE_ABOVE
+                && client.conn.input.len() <= INPUT_PAUSE
+                && !client.leaving
+            {
                 client.conn.read(&mut self.ring);
             }
         }
