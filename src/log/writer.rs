@@ -363,7 +363,11 @@ impl Writer {
     /// below it. `files` are those of this core that this concerns. The next anchor
     /// says so, and only when it is durable are the files touched.
     pub fn release(&mut self, begin_run: u64, begin_seq: u64, files: Vec<String>) {
-        let least = if begin_seq > 0 { self.start.run } else { begin_run };
+        let least = if begin_seq > 0 {
+            self.start.run
+        } else {
+            begin_run
+        };
         self.start.begin_run = least.max(self.start.begin_run);
         self.begin_seq = begin_seq.max(self.begin_seq);
         self.to_release.extend(files);
