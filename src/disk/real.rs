@@ -204,7 +204,9 @@ impl Disk for RealDisk {
             Work::Obtain { name, size } => match self.file(name, false) {
                 Ok(file) if file.len()? == *size => Ok(Some(file)),
                 Ok(file) => {
-                    self.reserve(&file, *size, 0, true)?;
+                    // What is there stays: it may be the only record of what was durable.
+                    let had = file.len()? / BLOCK as u64 * BLOCK as u64;
+                    self.reserve(&file, *size, had, true)?;
                     file.file
                         .set_len(*size)
                         .map_err(|e| context(e, "resize", name))?;

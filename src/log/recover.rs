@@ -175,11 +175,14 @@ pub fn recover<D: Disk, S: Sink>(
 }
 
 /// A killed process may have left writes in the page cache or the device's; once they are served
-/// and built upon, they must not vanish.
+/// and built upon, they must not vanish. Segments before the one the anchor names are durable.
 fn sync_all<D: Disk>(disk: &D, run: &RunPlan) -> Result<(), LogError> {
-    for segment in run.logs.iter().flat_map(|l| &l.segments) {
-        let io = |e| LogError::io(&segment.name, e);
-        disk.open(&segment.name).map_err(io)?.sync().map_err(io)?;
+    for log in &run.logs {
+        let anchored = log.anchor.map_or(0, |a| a.seq);
+        for segment in log.segments.iter().filter(|s| s.seq >= anchored) {
+            let io = |e| LogError::io(&segment.name, e);
+            disk.open(&segment.name).map_err(io)?.sync().map_err(io)?;
+        }
     }
     Ok(())
 }

@@ -413,6 +413,7 @@ impl<'a, D: Disk> Replay<'a, D> {
                 link: self.prev,
                 frames: self.number,
                 end_lsn: self.lsn,
+                begin_seq: self.log.segments.first().map_or(0, |s| s.seq),
             },
             tail,
             unfinished: self.partial.is_some(),

@@ -122,18 +122,17 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
     let mut ends: Option<(u64, Vec<LogEnd>)> = None;
     let mut run = counted;
     while run > 0 && run >= plan.begin_run {
-        let begin = if run == counted {
-            newest(0).map_or(0, |a| a.begin_seq)
-        } else {
-            0
+        let recorded = ends
+            .as_ref()
+            .map(|(_, ends)| ends.iter().find(|e| e.core == 0));
+        let begin = match recorded {
+            Some(end) => end.map_or(0, |e| e.begin_seq),
+            None => of_run(&anchors, 0, run).map_or(0, |a| a.begin_seq),
         };
         let cores = cores_of(&logs, run, begin)?;
         let (mut planned, opening) = (Vec::new(), open_of(disk, &logs, run, begin)?);
         for core in 0..cores {
-            let anchor = anchors
-                .get(&core)
-                .and_then(|a| a.iter().find(|a| a.run == run))
-                .copied();
+            let anchor = of_run(&anchors, core, run);
             let segments = logs
                 .remove(&(run, core))
                 .ok_or(LogError::MissingLog { run, core })?;
@@ -175,6 +174,11 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
             .extend(segments.into_values().map(|s| (core, s.name)));
     }
     Ok(plan)
+}
+
+/// A core's newest anchor of one run.
+fn of_run(anchors: &BTreeMap<u16, Vec<Anchor>>, core: u16, run: u64) -> Option<Anchor> {
+    anchors.get(&core)?.iter().find(|a| a.run == run).copied()
 }
 
 /// Refuses a log of a run no anchor knows, if it holds more than its opening.
@@ -275,7 +279,8 @@ fn take_segments(
     segments: BTreeMap<u64, SegmentPlan>,
     garbage: &mut Vec<(u16, String)>,
 ) -> Result<(), LogError> {
-    let begin = log.anchor.map_or(0, |a| a.begin_seq);
+    let released = log.end.map(|e| e.begin_seq);
+    let begin = released.or(log.anchor.map(|a| a.begin_seq)).unwrap_or(0);
     let needed = log
         .end
         .map(|e| e.seq)

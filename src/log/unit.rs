@@ -15,7 +15,7 @@ pub const PARTICIPANT_LEN: usize = 24;
 /// The fixed part of an opening frame.
 pub const OPEN_HEAD_LEN: usize = 24;
 /// One log's end in an opening frame.
-pub const END_LEN: usize = 72;
+pub const END_LEN: usize = 80;
 /// The payload of a sealing frame.
 pub const SEAL_LEN: usize = 16;
 
@@ -175,6 +175,8 @@ pub struct LogEnd {
     pub frames: u64,
     /// The LSN after its last complete unit.
     pub end_lsn: u64,
+    /// The segment it begins with; those below were released.
+    pub begin_seq: u64,
 }
 
 /// The payload of the first frame of a log.
@@ -203,6 +205,7 @@ impl Opening {
             b.extend_from_slice(&end.link.tag);
             b.extend_from_slice(&end.frames.to_le_bytes());
             b.extend_from_slice(&end.end_lsn.to_le_bytes());
+            b.extend_from_slice(&end.begin_seq.to_le_bytes());
         }
         b
     }
@@ -233,6 +236,7 @@ impl Opening {
                 },
                 frames: u64_at(e, 56),
                 end_lsn: u64_at(e, 64),
+                begin_seq: u64_at(e, 72),
             });
         }
         Some(Opening {
@@ -299,6 +303,7 @@ mod tests {
             },
             frames: 5,
             end_lsn: 6,
+            begin_seq: 0,
         };
         let opening = Opening {
             run: 9,

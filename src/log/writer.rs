@@ -358,11 +358,17 @@ impl Writer {
     }
 
     /// Hands over files that recovery needs no more (a checkpoint has their effects); they are
-    /// recycled as segments. Names of files of this core's log of earlier runs, or of segments
-    /// below `begin_seq` of this one, only; `begin_run` is the oldest run still needed. The next anchor
+    /// recycled as segments. Earlier runs are released whole: `begin_run` is the oldest run still
+    /// needed, and `begin_seq`, if it is not 0, says that no earlier run is, nor any segment of this one
+    /// below it. `files` are those of this core that this concerns. The next anchor
     /// says so, and only when it is durable are the files touched.
     pub fn release(&mut self, begin_run: u64, begin_seq: u64, files: Vec<String>) {
-        self.start.begin_run = begin_run.max(self.start.begin_run);
+        let least = if begin_seq > 0 {
+            self.start.run
+        } else {
+            begin_run
+        };
+        self.start.begin_run = least.max(self.start.begin_run);
         self.begin_seq = begin_seq.max(self.begin_seq);
         self.to_release.extend(files);
         self.anchor_forced = true;

@@ -333,6 +333,13 @@ fn released_segments_are_recycled_only_when_the_anchor_says_so() {
     );
     assert_eq!(left.last(), Some(&(0, vec![n; 3000])));
     assert!(left.windows(2).all(|w| w[0].1[0] + 1 == w[1].1[0]));
+    // And still after further runs.
+    for _ in 0..2 {
+        let mut rig = started(&disk, small(0, 1, Policy::Always));
+        rig.close();
+        let (_, shards) = recovered(&disk, &AES, 1).unwrap();
+        assert_eq!(effects(&shards[0].0), left);
+    }
 }
 
 #[test]

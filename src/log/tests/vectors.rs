@@ -75,6 +75,7 @@ fn segment(algorithm: Algorithm) -> (Vec<u8>, Vec<(&'static str, Vec<u8>)>) {
         },
         frames: 9,
         end_lsn: 5,
+        begin_seq: 0,
     };
     let opening = Opening {
         run: 3,
