@@ -445,6 +445,7 @@ impl Worker {
         }
         self.next_cron = now + CRON_US;
         self.clock.calibrate();
+        self.stats.sample(now);
         self.tls_log_budget = TLS_LOGS;
         if self.core == 0 {
             self.shared.measure_memory(self.settings.storage.maxmemory);
@@ -477,7 +478,7 @@ impl Worker {
     }
 
     fn expire(&mut self) {
-        if self.free() {
+        if self.free() && self.active_expiry {
             let now = self.clock.unix_ms;
             self.ks.shard(self.core).expire_cycle(now, EXPIRE_BUDGET);
         }

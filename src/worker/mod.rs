@@ -12,6 +12,7 @@ pub mod clock;
 mod forward;
 pub mod gather;
 pub mod logdrive;
+pub mod machine;
 pub mod mesh;
 pub mod message;
 mod multi;
@@ -174,6 +175,8 @@ pub struct Worker {
     stopping: Option<u64>,
     closing_log: bool,
     tls_log_budget: u32,
+    /// Whether keys that nobody asks for are removed when their time has come.
+    active_expiry: bool,
 }
 
 impl Worker {
@@ -248,6 +251,7 @@ impl Worker {
             stopping: None,
             closing_log: false,
             tls_log_budget: 0,
+            active_expiry: true,
             clock,
         };
         worker.settings_changed();

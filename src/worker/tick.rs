@@ -471,7 +471,7 @@ impl Worker {
     fn note_slow(&mut self, ns: u64, argv: &[&[u8]], who: Option<Who<'_>>) {
         let keep = self.settings.latency.slowlog_max_len as usize;
         let slow = Slow {
-            id: 0,
+            id: self.shared.next_slow_id(),
             at_s: self.clock.unix_ms / 1000,
             us: ns / 1000,
             args: shorten(argv),
