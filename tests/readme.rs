@@ -158,13 +158,11 @@ impl Desk {
         ] {
             command.env_remove(name);
         }
-        // The Python of scripts/test has the packages; without it, the system's must.
-        if let Some(python) = std::env::var_os("FERRITE_PYTHON") {
-            let mut path = PathBuf::from(python)
-                .parent()
-                .unwrap()
-                .as_os_str()
-                .to_owned();
+        // The Python that scripts/test makes has the packages; without it, the system's must.
+        let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+        let python = std::env::var_os("FERRITE_PYTHON").map_or(made, PathBuf::from);
+        if python.exists() {
+            let mut path = python.parent().unwrap().as_os_str().to_owned();
             path.push(":");
             path.push(std::env::var_os("PATH").unwrap_or_default());
             command.env("PATH", path);
