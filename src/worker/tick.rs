@@ -385,7 +385,7 @@ impl Worker {
         if row.has(flag::WRITE)
             && let Err(refusal) = self.log.accepts()
         {
-            return Some(command::Error::message(format!("MISCONF {refusal}")));
+            return Some(command::Error::message(refusal.to_string()));
         }
         if row.has(flag::DENYOOM) && self.shared.out_of_memory() {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
