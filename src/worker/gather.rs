@@ -250,6 +250,12 @@ impl Whole {
         })
     }
 
+    /// Whether every core seals on the processor's own instructions.
+    pub fn accelerated(&self) -> bool {
+        let on = |report: &Report| report.acceleration.is_some_and(|a| a.hardware_acceleration());
+        !self.reports.is_empty() && self.reports.iter().all(on)
+    }
+
     /// Keys in all databases, and those of them that expire.
     pub fn keys(&self) -> (u64, u64) {
         self.databases

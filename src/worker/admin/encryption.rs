@@ -43,15 +43,6 @@ fn algorithm(settings: &Settings) -> &'static str {
     }
 }
 
-/// Whether every core seals on the processor's own instructions.
-pub fn accelerated(whole: &Whole) -> bool {
-    !whole.reports.is_empty()
-        && whole
-            .reports
-            .iter()
-            .all(|report| report.acceleration.is_some_and(|a| a.hardware_acceleration()))
-}
-
 pub fn info(v: &View<'_>, t: &mut Text) {
     let keys = Keys::of(v.shared);
     t.line("enabled", v.settings.seals_log());
@@ -83,7 +74,7 @@ pub fn info(v: &View<'_>, t: &mut Text) {
         t.line("provider", "none");
         t.line("active_deks", 0);
     }
-    t.line("hardware_acceleration", accelerated(v.whole));
+    t.line("hardware_acceleration", v.whole.accelerated());
     for report in &v.whole.reports {
         let Some(a) = report.acceleration else { continue };
         let (flags, speed, log) = (a.flags, a.chosen(), &report.log);
@@ -156,7 +147,7 @@ fn status(settings: &Settings, keys: Option<&Keys>, whole: &Whole) -> String {
     };
     line("enabled", &settings.seals_log());
     line("algorithm", &algorithm(settings));
-    line("hardware_acceleration", &accelerated(whole));
+    line("hardware_acceleration", &whole.accelerated());
     let mut retiring = 0;
     if let Some(keys) = keys {
         retiring = keys.count(DekState::Retiring);

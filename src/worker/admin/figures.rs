@@ -286,7 +286,7 @@ pub fn cores(v: &View<'_>, t: &mut Text) {
         let keys: u64 = report.databases.iter().map(|db| db.0).sum();
         let processor = report.cpu.map_or("any".to_owned(), |cpu| cpu.to_string());
         t.line(
-            format_args!("core{}", report.core),
+            format_args!("load_core{}", report.core),
             format_args!(
                 "cpu={processor},clients={},keys={keys},bytes={},commands={},forwarded={},executed_for_others={},\
                  transactions={},ticks={},ring_enters={},used_cpu_sys={:.6},used_cpu_user={:.6}",
