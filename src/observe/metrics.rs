@@ -253,6 +253,9 @@ mod tests {
         settings.metrics.tls = false;
         let said = prepare(&settings, None).err().unwrap_or_default();
         let port = settings.metrics.port.to_string();
-        assert!(said.contains("metrics port") && said.contains(&port), "{said}");
+        assert!(
+            said.contains("metrics port") && said.contains(&port),
+            "{said}"
+        );
     }
 }

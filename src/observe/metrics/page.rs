@@ -199,7 +199,11 @@ fn commands(t: &mut Text, whole: &Whole) {
         }
     }
     let name = "ferrite_command_duration_seconds";
-    t.family(name, "histogram", "Time to execute a command, without waiting.");
+    t.family(
+        name,
+        "histogram",
+        "Time to execute a command, without waiting.",
+    );
     for (command, s) in &counted {
         if let Some(latency) = &s.latency {
             durations(t, name, command, latency);
@@ -269,7 +273,13 @@ fn memory(t: &mut Text, whole: &Whole, shared: &Shared) {
         "Memory of keys and values.",
         whole.shard_bytes,
     );
-    let databases = || whole.databases.iter().enumerate().filter(|(_, db)| db.0 > 0);
+    let databases = || {
+        whole
+            .databases
+            .iter()
+            .enumerate()
+            .filter(|(_, db)| db.0 > 0)
+    };
     t.family("ferrite_keys", "gauge", "Keys, by database.");
     for (db, (keys, ..)) in databases() {
         t.sample("ferrite_keys", &[("db", &db.to_string())], keys);
@@ -313,7 +323,11 @@ fn log(t: &mut Text, whole: &Whole) {
     );
     t.counter("ferrite_log_frames_total", "Frames written.", log.frames);
     t.counter("ferrite_log_syncs_total", "Syncs done.", log.syncs);
-    t.counter("ferrite_log_records_total", "Records appended.", log.records);
+    t.counter(
+        "ferrite_log_records_total",
+        "Records appended.",
+        log.records,
+    );
     t.counter(
         "ferrite_log_written_bytes_total",
         "Bytes written to the log's files.",
@@ -344,7 +358,11 @@ fn encryption(t: &mut Text, whole: &Whole, shared: &Shared) {
         "Whether every core seals on the processor's own instructions.",
         u8::from(whole.accelerated()),
     );
-    t.counter("ferrite_sealed_messages_total", "Messages sealed.", log.sealed.0);
+    t.counter(
+        "ferrite_sealed_messages_total",
+        "Messages sealed.",
+        log.sealed.0,
+    );
     t.counter("ferrite_sealed_bytes_total", "Bytes sealed.", log.sealed.1);
     // Without encryption frames are checked, not opened.
     let opened = match settings.seals_log() {
@@ -366,7 +384,9 @@ fn encryption(t: &mut Text, whole: &Whole, shared: &Shared) {
         "Messages that did not open.",
         log.open_failures,
     );
-    let Some(keyring) = &shared.keyring else { return };
+    let Some(keyring) = &shared.keyring else {
+        return;
+    };
     let deks = keyring.lock().unwrap_or_else(|e| e.into_inner()).list();
     t.family("ferrite_deks", "gauge", "Deks, by state.");
     for state in [DekState::Active, DekState::Retiring, DekState::Destroyed] {
@@ -380,7 +400,9 @@ fn encryption(t: &mut Text, whole: &Whole, shared: &Shared) {
         "Sealing speed measured at the start, by core and size of message.",
     );
     for report in &whole.reports {
-        let Some(choice) = report.acceleration else { continue };
+        let Some(choice) = report.acceleration else {
+            continue;
+        };
         let (core, speed) = (report.core.to_string(), choice.chosen());
         for (bytes, gbps) in [
             ("256", speed.gbps_256),

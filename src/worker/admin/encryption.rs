@@ -76,7 +76,9 @@ pub fn info(v: &View<'_>, t: &mut Text) {
     }
     t.line("hardware_acceleration", v.whole.accelerated());
     for report in &v.whole.reports {
-        let Some(a) = report.acceleration else { continue };
+        let Some(a) = report.acceleration else {
+            continue;
+        };
         let (flags, speed, log) = (a.flags, a.chosen(), &report.log);
         t.line(
             format_args!("core{}", report.core),
@@ -123,7 +125,11 @@ pub fn tls(v: &View<'_>, t: &mut Text) {
             TlsVersion::V1_3 => "1.3",
         };
         t.line("tls_min_version", oldest);
-        let required = if settings.require_client_cert { "yes" } else { "no" };
+        let required = if settings.require_client_cert {
+            "yes"
+        } else {
+            "no"
+        };
         t.line("tls_client_certificates_required", required);
         if let Some(ends) = v.shared.certificate_ends {
             t.line("tls_certificate_ends", ends);
@@ -224,6 +230,8 @@ mod tests {
         let text = status(&settings, Some(&keys), &whole);
         assert!(text.contains("rotation_progress: 0%,") && text.contains("retiring_deks: 1"));
         let text = status(&settings, None, &whole);
-        assert!(text.contains("provider: none\r\n") && text.contains("hardware_acceleration: false"));
+        assert!(
+            text.contains("provider: none\r\n") && text.contains("hardware_acceleration: false")
+        );
     }
 }

@@ -80,7 +80,10 @@ fn figures(v: &View<'_>) -> Vec<(&'static str, Figure)> {
     put("allocator.allocated", int(a.allocated));
     put("allocator.active", int(a.active));
     put("allocator.resident", int(a.resident));
-    put("allocator-fragmentation.ratio", Ratio(ratio(a.active, a.allocated)));
+    put(
+        "allocator-fragmentation.ratio",
+        Ratio(ratio(a.active, a.allocated)),
+    );
     put("allocator-fragmentation.bytes", less(a.active, a.allocated));
     put("allocator-rss.ratio", Ratio(ratio(a.resident, a.active)));
     put("allocator-rss.bytes", less(a.resident, a.active));
@@ -134,6 +137,9 @@ mod tests {
         assert!(diagnosis(MIB, 50 * MIB, 90 * MIB).starts_with("Very little"));
         assert!(diagnosis(100 * MIB, 110 * MIB, 120 * MIB).starts_with("Nothing is wrong"));
         let text = diagnosis(100 * MIB, 200 * MIB, 190 * MIB);
-        assert!(text.contains("Peak:") && text.contains("\nResident:"), "{text}");
+        assert!(
+            text.contains("Peak:") && text.contains("\nResident:"),
+            "{text}"
+        );
     }
 }
