@@ -30,12 +30,15 @@ pub fn main(args: &Args) -> ExitCode {
     if args.check_config {
         return check(&loaded);
     }
-    if let Err(e) = logging::start(&loaded.settings.log) {
-        eprintln!("ferrite: {e}");
-        return ExitCode::FAILURE;
-    }
+    let logging = match logging::start(&loaded.settings.log) {
+        Ok(logging) => logging,
+        Err(e) => {
+            eprintln!("ferrite: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
     abort_on_panic();
-    match serve(loaded) {
+    match serve(loaded, logging) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             tracing::error!("{e}");
@@ -70,14 +73,14 @@ fn check(loaded: &config::Loaded) -> ExitCode {
     }
 }
 
-fn serve(loaded: config::Loaded) -> Result<(), String> {
+fn serve(loaded: config::Loaded, logging: logging::Handle) -> Result<(), String> {
     let hardening = seal::harden();
     hardening
         .undumpable
         .and(hardening.no_core_files)
         .map_err(|e| format!("the process cannot be kept out of core dumps: {e}"))?;
     let (stop_tx, mut stop_rx) = mpsc::unbounded_channel::<()>();
-    let running = boot::boot(&loaded, move || {
+    let running = boot::boot(&loaded, logging, move || {
         // The receiver lives as long as the process.
         let _ = stop_tx.send(());
     })?;

@@ -70,14 +70,7 @@ impl Server {
 
     /// Ends it as an operator would, and gives its exit status.
     fn end(mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        terminate(&self.child);
         let deadline = Instant::now() + TIME;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -93,14 +86,18 @@ impl Drop for Server {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|s| s.is_none()) {
             // A failed test: the script's own trap ends the server below it.
-            let _ = Command::new("kill")
-                .args(["-TERM", &self.child.id().to_string()])
-                .status();
+            terminate(&self.child);
             std::thread::sleep(Duration::from_secs(1));
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
+}
+
+/// Asks a child to end.
+fn terminate(child: &Child) {
+    // SAFETY: a signal to a child that has not been waited for yet, so the number is still its own.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
 }
 
 /// A directory in which the README's commands find what they name.
@@ -161,13 +158,11 @@ impl Desk {
         ] {
             command.env_remove(name);
         }
-        // The Python of scripts/test has the packages; without it, the system's must.
-        if let Some(python) = std::env::var_os("FERRITE_PYTHON") {
-            let mut path = PathBuf::from(python)
-                .parent()
-                .unwrap()
-                .as_os_str()
-                .to_owned();
+        // The Python that scripts/test makes has the packages; without it, the system's must.
+        let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+        let python = std::env::var_os("FERRITE_PYTHON").map_or(made, PathBuf::from);
+        if python.exists() {
+            let mut path = python.parent().unwrap().as_os_str().to_owned();
             path.push(":");
             path.push(std::env::var_os("PATH").unwrap_or_default());
             command.env("PATH", path);

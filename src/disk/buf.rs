@@ -24,7 +24,9 @@ impl AlignedBuf {
         let layout = Self::layout(len);
         // SAFETY: the layout's size is at least one block, so not zero.
         let ptr = unsafe { alloc_zeroed(layout) };
-        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
+        let Some(ptr) = NonNull::new(ptr) else {
+            handle_alloc_error(layout)
+        };
         AlignedBuf { ptr, len }
     }
 
@@ -72,12 +74,18 @@ pub struct Pool {
 impl Pool {
     /// A pool of buffers of `size` bytes that holds on to `keep` of them.
     pub fn new(size: usize, keep: usize) -> Pool {
-        Pool { free: Vec::with_capacity(keep), size: round_up(size), keep }
+        Pool {
+            free: Vec::with_capacity(keep),
+            size: round_up(size),
+            keep,
+        }
     }
 
     /// A buffer with unspecified (but initialised) content.
     pub fn take(&mut self) -> AlignedBuf {
-        self.free.pop().unwrap_or_else(|| AlignedBuf::new(self.size))
+        self.free
+            .pop()
+            .unwrap_or_else(|| AlignedBuf::new(self.size))
     }
 
     /// Takes a buffer back.

@@ -160,12 +160,22 @@ pub trait DiskFile: Send + Sync {
 
 /// Adds what was attempted, and on what, to an error; the kind and the OS number stay readable.
 pub(crate) fn context(e: io::Error, what: &str, name: &str) -> io::Error {
-    io::Error::new(e.kind(), Context { what: what.to_string(), name: name.to_string(), source: e })
+    io::Error::new(
+        e.kind(),
+        Context {
+            what: what.to_string(),
+            name: name.to_string(),
+            source: e,
+        },
+    )
 }
 
 /// Whether an error says that the disk (or the quota) is full.
 pub fn is_full(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        e.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 #[derive(Debug)]

@@ -34,7 +34,10 @@ impl RealDisk {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
             Err(e) => return Err(context(e, "make the directory", &name)),
         }
-        let mut disk = RealDisk { dir: dir.to_path_buf(), direct: Ok(()) };
+        let mut disk = RealDisk {
+            dir: dir.to_path_buf(),
+            direct: Ok(()),
+        };
         disk.direct = disk.probe()?;
         Ok(disk)
     }
@@ -42,7 +45,10 @@ impl RealDisk {
     /// Whether writes go past the page cache: if not, the reason, for the log. Nothing else
     /// changes: the same writes are made through the page cache, and synced all the same.
     pub fn direct(&self) -> Result<(), &str> {
-        self.direct.as_ref().map(|()| ()).map_err(String::as_str)
+        match &self.direct {
+            Ok(()) => Ok(()),
+            Err(why) => Err(why),
+        }
     }
 
     /// The directory.
@@ -60,10 +66,15 @@ impl RealDisk {
         let _ = std::fs::remove_file(&path); // absent if it could not be made
         match tried {
             Ok(()) => Ok(Ok(())),
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
-                Ok(Err(format!("the file system of {} refuses O_DIRECT", self.dir.display())))
-            }
-            Err(e) => Err(context(e, "write a file in", &self.dir.display().to_string())),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(Err(format!(
+                "the file system of {} refuses O_DIRECT",
+                self.dir.display()
+            ))),
+            Err(e) => Err(context(
+                e,
+                "write a file in",
+                &self.dir.display().to_string(),
+            )),
         }
     }
 
@@ -73,12 +84,16 @@ impl RealDisk {
         let file = options
             .open(self.dir.join(name))
             .map_err(|e| context(e, if new { "create" } else { "open" }, name))?;
-        Ok(RealFile { file, name: name.to_string() })
+        Ok(RealFile {
+            file,
+            name: name.to_string(),
+        })
     }
 
     /// Reserves `size` bytes, and writes those from `written` on if `prefill` says so.
     fn reserve(&self, f: &RealFile, size: u64, written: u64, prefill: bool) -> io::Result<()> {
-        let length = i64::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let length =
+            i64::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         // SAFETY: a plain system call on a descriptor that `f` keeps open; no memory is passed.
         let got = unsafe { libc::fallocate(f.file.as_raw_fd(), 0, 0, length) };
         let mut fill = prefill;
@@ -106,7 +121,10 @@ impl RealDisk {
 
     fn create(&self, name: &str, size: u64, prefill: bool) -> io::Result<RealFile> {
         let file = self.file(name, true)?;
-        match self.reserve(&file, size, 0, prefill).and_then(|()| sync_dir(&self.dir)) {
+        match self
+            .reserve(&file, size, 0, prefill)
+            .and_then(|()| sync_dir(&self.dir))
+        {
             Ok(()) => Ok(file),
             Err(e) => {
                 // Half a file helps nobody, and on a full disk it is in the way.
@@ -125,9 +143,14 @@ impl Disk for RealDisk {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.dir).map_err(|e| context(e, "list", &dir))? {
             let entry = entry.map_err(|e| context(e, "list", &dir))?;
-            let meta = entry.metadata().map_err(|e| context(e, "look at a file in", &dir))?;
+            let meta = entry
+                .metadata()
+                .map_err(|e| context(e, "look at a file in", &dir))?;
             if let (true, Ok(name)) = (meta.is_file(), entry.file_name().into_string()) {
-                found.push(Entry { name, len: meta.len() });
+                found.push(Entry {
+                    name,
+                    len: meta.len(),
+                });
             }
         }
         Ok(found)
@@ -136,20 +159,34 @@ impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<RealFile> {
         // Through the page cache: recovery reads in order, and the kernel reads ahead.
         let file = File::open(self.dir.join(name)).map_err(|e| context(e, "open", name))?;
-        Ok(RealFile { file, name: name.to_string() })
+        Ok(RealFile {
+            file,
+            name: name.to_string(),
+        })
     }
 
     fn perform(&self, work: &Work) -> io::Result<Option<RealFile>> {
         match work {
-            Work::Create { name, size, prefill } => self.create(name, *size, *prefill).map(Some),
-            Work::Recycle { from, name, size, prefill } => {
+            Work::Create {
+                name,
+                size,
+                prefill,
+            } => self.create(name, *size, *prefill).map(Some),
+            Work::Recycle {
+                from,
+                name,
+                size,
+                prefill,
+            } => {
                 let file = self.file(from, false)?;
                 let had = file.len()?;
                 file.file
                     .write_all_at(&AlignedBuf::new(BLOCK), 0)
                     .map_err(|e| context(e, "blank", from))?;
                 if had > *size {
-                    file.file.set_len(*size).map_err(|e| context(e, "shorten", from))?;
+                    file.file
+                        .set_len(*size)
+                        .map_err(|e| context(e, "shorten", from))?;
                 }
                 self.reserve(&file, *size, had / BLOCK as u64 * BLOCK as u64, *prefill)?;
                 if self.dir.join(name).exists() {
@@ -159,17 +196,26 @@ impl Disk for RealDisk {
                 std::fs::rename(self.dir.join(from), self.dir.join(name))
                     .map_err(|e| context(e, "rename", from))?;
                 sync_dir(&self.dir)?;
-                Ok(Some(RealFile { name: name.clone(), ..file }))
+                Ok(Some(RealFile {
+                    name: name.clone(),
+                    ..file
+                }))
             }
             Work::Obtain { name, size } => match self.file(name, false) {
                 Ok(file) if file.len()? == *size => Ok(Some(file)),
                 Ok(file) => {
-                    self.reserve(&file, *size, 0, true)?;
-                    file.file.set_len(*size).map_err(|e| context(e, "resize", name))?;
+                    // What is there stays: it may be the only record of what was durable.
+                    let had = file.len()? / BLOCK as u64 * BLOCK as u64;
+                    self.reserve(&file, *size, had, true)?;
+                    file.file
+                        .set_len(*size)
+                        .map_err(|e| context(e, "resize", name))?;
                     file.sync()?;
                     Ok(Some(file))
                 }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.create(name, *size, true).map(Some),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    self.create(name, *size, true).map(Some)
+                }
                 Err(e) => Err(e),
             },
             Work::Remove { name } => match std::fs::remove_file(self.dir.join(name)) {
@@ -191,7 +237,9 @@ fn options(direct: bool) -> OpenOptions {
 /// Makes the names in a directory durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     let name = dir.display().to_string();
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| context(e, "sync the directory", &name))
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| context(e, "sync the directory", &name))
 }
 
 /// An open file of a [`RealDisk`].
@@ -227,7 +275,11 @@ impl From<RealFile> for OwnedFd {
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata().map_err(|e| context(e, "look at", &self.name))?.len())
+        Ok(self
+            .file
+            .metadata()
+            .map_err(|e| context(e, "look at", &self.name))?
+            .len())
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -244,7 +296,9 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, data: &Sealed, offset: u64, dsync: bool) -> io::Result<usize> {
-        self.file.write_all_at(data.bytes(), offset).map_err(|e| context(e, "write", &self.name))?;
+        self.file
+            .write_all_at(data.bytes(), offset)
+            .map_err(|e| context(e, "write", &self.name))?;
         if dsync {
             self.sync()?;
         }
@@ -252,7 +306,9 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data().map_err(|e| context(e, "sync", &self.name))
+        self.file
+            .sync_data()
+            .map_err(|e| context(e, "sync", &self.name))
     }
 }
 
@@ -271,18 +327,39 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let disk = RealDisk::open(&dir.path().join("log")).unwrap();
         let size = 3 * BLOCK as u64;
-        let create = Work::Create { name: "a".into(), size, prefill: true };
+        let create = Work::Create {
+            name: "a".into(),
+            size,
+            prefill: true,
+        };
         let a = disk.perform(&create).unwrap().unwrap();
         assert_eq!(a.len().unwrap(), size);
         assert_eq!(a.write_at(&sealed(7), BLOCK as u64, true).unwrap(), BLOCK);
-        assert_eq!(disk.perform(&create).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        let recycle = Work::Recycle { from: "a".into(), name: "b".into(), size: 2 * size, prefill: true };
+        assert_eq!(
+            disk.perform(&create).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        let recycle = Work::Recycle {
+            from: "a".into(),
+            name: "b".into(),
+            size: 2 * size,
+            prefill: true,
+        };
         let b = disk.perform(&recycle).unwrap().unwrap();
         assert_eq!((b.name(), b.len().unwrap()), ("b", 2 * size));
         let mut got = vec![0; 2 * BLOCK];
-        assert_eq!(disk.open("b").unwrap().read_at(&mut got, 0).unwrap(), 2 * BLOCK);
+        assert_eq!(
+            disk.open("b").unwrap().read_at(&mut got, 0).unwrap(),
+            2 * BLOCK
+        );
         assert!(got[..BLOCK].iter().all(|&x| x == 0) && got[BLOCK..].iter().all(|&x| x == 7));
-        assert_eq!(disk.list().unwrap(), [Entry { name: "b".into(), len: 2 * size }]);
+        assert_eq!(
+            disk.list().unwrap(),
+            [Entry {
+                name: "b".into(),
+                len: 2 * size
+            }]
+        );
         disk.perform(&Work::Remove { name: "b".into() }).unwrap();
         disk.perform(&Work::Remove { name: "b".into() }).unwrap();
         assert!(disk.list().unwrap().is_empty());
@@ -292,7 +369,11 @@ mod tests {
     fn what_is_made_is_for_the_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let disk = RealDisk::open(&dir.path().join("log")).unwrap();
-        disk.perform(&Work::Obtain { name: "x".into(), size: 8192 }).unwrap();
+        disk.perform(&Work::Obtain {
+            name: "x".into(),
+            size: 8192,
+        })
+        .unwrap();
         let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(disk.dir()), 0o700);
         assert_eq!(mode(&disk.dir().join("x")), 0o600);

@@ -110,8 +110,14 @@ impl SimDisk {
 
     /// Puts a file there, durably, replacing what has its name: for tests that tamper.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
-        let content = Content { durable: bytes.clone(), now: bytes, loose: Vec::new() };
-        self.lock().files.insert(name.to_string(), Arc::new(Mutex::new(content)));
+        let content = Content {
+            durable: bytes.clone(),
+            now: bytes,
+            loose: Vec::new(),
+        };
+        self.lock()
+            .files
+            .insert(name.to_string(), Arc::new(Mutex::new(content)));
     }
 
     /// Takes a file away, durably.
@@ -136,7 +142,10 @@ impl SimDisk {
         for (name, file) in &self.lock().files {
             let content = held(file);
             if how == Crash::Kill {
-                after.lock().files.insert(name.clone(), Arc::new(Mutex::new(content.clone())));
+                after
+                    .lock()
+                    .files
+                    .insert(name.clone(), Arc::new(Mutex::new(content.clone())));
                 continue;
             }
             let mut image = content.durable.clone();
@@ -157,7 +166,9 @@ impl SimDisk {
     /// What is left of a write that was under way when the machine went down: any of its pieces.
     pub fn tear(&self, name: &str, data: &[u8], offset: u64, chance: &mut Chance) {
         let state = self.lock();
-        let Some(file) = state.files.get(name) else { return };
+        let Some(file) = state.files.get(name) else {
+            return;
+        };
         let mut content = held(file);
         for (i, part) in data.chunks(BLOCK).enumerate() {
             if chance.percent(50) {
@@ -175,9 +186,14 @@ impl SimDisk {
                     let mut state = self.lock();
                     if !state.files.contains_key(name) {
                         let some = chance.below(*size + 1) as usize;
-                        let content =
-                            Content { now: vec![0; some], durable: vec![0; some], loose: Vec::new() };
-                        state.files.insert(name.clone(), Arc::new(Mutex::new(content)));
+                        let content = Content {
+                            now: vec![0; some],
+                            durable: vec![0; some],
+                            loose: Vec::new(),
+                        };
+                        state
+                            .files
+                            .insert(name.clone(), Arc::new(Mutex::new(content)));
                     }
                 }
                 Work::Recycle { from, .. } => {
@@ -222,7 +238,8 @@ impl Content {
             self.durable.resize(self.now.len(), 0);
         }
         self.durable[at..at + len].copy_from_slice(&self.now[at..at + len]);
-        self.loose.retain(|(from, bytes)| *from != at || bytes.len() != len);
+        self.loose
+            .retain(|(from, bytes)| *from != at || bytes.len() != len);
     }
 }
 
@@ -241,9 +258,11 @@ impl State {
     fn reserve(&self, grow: u64, name: &str) -> io::Result<()> {
         let used: u64 = self.files.values().map(|f| held(f).now.len() as u64).sum();
         match self.capacity {
-            Some(c) if used + grow > c => {
-                Err(context(io::Error::from_raw_os_error(libc::ENOSPC), "reserve space for", name))
-            }
+            Some(c) if used + grow > c => Err(context(
+                io::Error::from_raw_os_error(libc::ENOSPC),
+                "reserve space for",
+                name,
+            )),
             _ => Ok(()),
         }
     }
@@ -263,8 +282,16 @@ impl Disk for SimDisk {
 
     fn open(&self, name: &str) -> io::Result<SimFile> {
         match self.lock().files.get(name) {
-            Some(f) => Ok(SimFile { disk: self.clone(), content: f.clone(), name: name.to_string() }),
-            None => Err(context(io::Error::from_raw_os_error(libc::ENOENT), "open", name)),
+            Some(f) => Ok(SimFile {
+                disk: self.clone(),
+                content: f.clone(),
+                name: name.to_string(),
+            }),
+            None => Err(context(
+                io::Error::from_raw_os_error(libc::ENOENT),
+                "open",
+                name,
+            )),
         }
     }
 
@@ -273,7 +300,11 @@ impl Disk for SimDisk {
             Work::Create { name, size, .. } => {
                 let mut state = self.lock();
                 if state.files.contains_key(name) {
-                    return Err(context(io::Error::from_raw_os_error(libc::EEXIST), "create", name));
+                    return Err(context(
+                        io::Error::from_raw_os_error(libc::EEXIST),
+                        "create",
+                        name,
+                    ));
                 }
                 state.reserve(*size, name)?;
                 let content = Content {
@@ -281,15 +312,27 @@ impl Disk for SimDisk {
                     durable: vec![0; *size as usize],
                     loose: Vec::new(),
                 };
-                state.files.insert(name.clone(), Arc::new(Mutex::new(content)));
+                state
+                    .files
+                    .insert(name.clone(), Arc::new(Mutex::new(content)));
             }
-            Work::Recycle { from, name, size, .. } => {
+            Work::Recycle {
+                from, name, size, ..
+            } => {
                 let mut state = self.lock();
                 if state.files.contains_key(name) {
-                    return Err(context(io::Error::from_raw_os_error(libc::EEXIST), "create", name));
+                    return Err(context(
+                        io::Error::from_raw_os_error(libc::EEXIST),
+                        "create",
+                        name,
+                    ));
                 }
                 let Some(file) = state.files.get(from).cloned() else {
-                    return Err(context(io::Error::from_raw_os_error(libc::ENOENT), "open", from));
+                    return Err(context(
+                        io::Error::from_raw_os_error(libc::ENOENT),
+                        "open",
+                        from,
+                    ));
                 };
                 let had = held(&file).now.len() as u64;
                 state.reserve(size.saturating_sub(had), name)?;
@@ -312,9 +355,14 @@ impl Disk for SimDisk {
                     None => {
                         state.reserve(*size, name)?;
                         let zeros = vec![0; *size as usize];
-                        let content =
-                            Content { now: zeros.clone(), durable: zeros, loose: Vec::new() };
-                        state.files.insert(name.clone(), Arc::new(Mutex::new(content)));
+                        let content = Content {
+                            now: zeros.clone(),
+                            durable: zeros,
+                            loose: Vec::new(),
+                        };
+                        state
+                            .files
+                            .insert(name.clone(), Arc::new(Mutex::new(content)));
                     }
                 }
             }
@@ -356,7 +404,10 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, data: &Sealed, offset: u64, dsync: bool) -> io::Result<usize> {
-        assert!(offset.is_multiple_of(BLOCK as u64), "a write at {offset} is not aligned");
+        assert!(
+            offset.is_multiple_of(BLOCK as u64),
+            "a write at {offset} is not aligned"
+        );
         assert!(
             offset + data.len() as u64 <= self.len()?,
             "a write past the end of {}: the space was not reserved",
@@ -391,7 +442,11 @@ mod tests {
 
     fn file(disk: &SimDisk, blocks: usize) -> SimFile {
         let size = (blocks * BLOCK) as u64;
-        let work = Work::Create { name: "f".into(), size, prefill: true };
+        let work = Work::Create {
+            name: "f".into(),
+            size,
+            prefill: true,
+        };
         disk.perform(&work).unwrap().unwrap()
     }
 
@@ -422,9 +477,16 @@ mod tests {
         let disk = SimDisk::new();
         disk.set_capacity(Some(10 * BLOCK as u64));
         let f = file(&disk, 8);
-        let more = Work::Create { name: "g".into(), size: 4 * BLOCK as u64, prefill: false };
+        let more = Work::Create {
+            name: "g".into(),
+            size: 4 * BLOCK as u64,
+            prefill: false,
+        };
         assert!(crate::disk::is_full(&disk.perform(&more).err().unwrap()));
-        disk.set_faults(Faults { writes: Some(1), syncs: Some(0) });
+        disk.set_faults(Faults {
+            writes: Some(1),
+            syncs: Some(0),
+        });
         f.write_at(&sealed(1, 1), 0, false).unwrap();
         assert!(f.write_at(&sealed(1, 1), 0, false).is_err());
         assert!(f.sync().is_err());

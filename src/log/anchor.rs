@@ -3,9 +3,9 @@
 //! A write of one slot leaves the other alone, so one of them is always whole. Each run seals its
 //! slots under a key of its own, derived with a fresh salt, and counts its nonces.
 
+use super::deks::{self, Deks};
 use super::error::LogError;
 use super::format::{SegmentId, VERSION, array_at, u16_at, u32_at, u64_at};
-use super::deks::{self, Deks};
 use crate::disk::{AlignedBuf, BLOCK, Disk, DiskFile, Sealed};
 use crate::envelope::Dek;
 use crate::seal::{Algorithm, Backend, Exhausted, FileKey, NoRandomness, TAG_LEN};
@@ -120,6 +120,15 @@ impl AnchorKey {
         Ok(AnchorKey { key, bound, salt })
     }
 
+    /// With a salt that is not random: for test vectors.
+    #[cfg(test)]
+    pub(super) fn fixed(dek: &Dek, core: u16, node: &[u8; 16], salt: [u8; 32]) -> AnchorKey {
+        let bound = bound(dek.algorithm, core, &dek.id.0, node);
+        let (backend, alg) = (Backend::AwsLc, dek.algorithm);
+        let key = FileKey::derive(&dek.secret, alg, backend, ANCHOR_LABEL, &salt, &bound);
+        AnchorKey { key, bound, salt }
+    }
+
     /// The slot's block, and the offset it belongs to.
     pub(super) fn seal(
         &mut self,
@@ -137,7 +146,10 @@ impl AnchorKey {
         let (tag, text) = rest.split_at_mut(TAG_LEN);
         let (_, sealed) = self.key.seal(aad, text)?;
         tag.copy_from_slice(&sealed);
-        Ok((Sealed::vouch(buf, 0, BLOCK), anchor.generation % 2 * BLOCK as u64))
+        Ok((
+            Sealed::vouch(buf, 0, BLOCK),
+            anchor.generation % 2 * BLOCK as u64,
+        ))
     }
 }
 
@@ -152,7 +164,9 @@ fn open_slot(
     if block[..8] != ANCHOR_MAGIC || u16_at(block, 8) != VERSION {
         return Ok(None);
     }
-    let Some(algorithm) = Algorithm::from_byte(block[10]) else { return Ok(None) };
+    let Some(algorithm) = Algorithm::from_byte(block[10]) else {
+        return Ok(None);
+    };
     let dek: [u8; 16] = array_at(block, 16);
     let expected = bound(algorithm, core, &dek, &deks.node());
     if block[..BOUND] != expected {
@@ -184,7 +198,11 @@ pub(super) fn read<D: Disk>(
     let file = anchor_name(core);
     let io = |e| LogError::io(&file, e);
     let mut bytes = vec![0; ANCHOR_LEN as usize];
-    let got = disk.open(&file).map_err(io)?.read_at(&mut bytes, 0).map_err(io)?;
+    let got = disk
+        .open(&file)
+        .map_err(io)?
+        .read_at(&mut bytes, 0)
+        .map_err(io)?;
     bytes[got..].fill(0);
     let mut found = Vec::new();
     for (i, block) in bytes.chunks_mut(BLOCK).enumerate() {

@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::format::{CONTINUES, FRAME_AAD_LEN, FRAME_HEADER_LEN, FrameHeader, FrameKind, HEADER_LEN, MORE};
+use super::format::{
+    CONTINUES, FRAME_AAD_LEN, FRAME_HEADER_LEN, FrameHeader, FrameKind, HEADER_LEN, MORE,
+};
 use super::unit::{UNIT_HEAD_LEN, UnitHead};
 use crate::disk::{AlignedBuf, Pool};
 use crate::seal::{Exhausted, FileKey, TAG_LEN};
@@ -32,7 +34,16 @@ pub(super) struct Filling {
 
 impl Filling {
     pub(super) fn new(buf: AlignedBuf, kind: FrameKind, first_lsn: u64) -> Filling {
-        Filling { buf, len: 0, kind, flags: 0, first_lsn, units: 0, complete: 0, since: None }
+        Filling {
+            buf,
+            len: 0,
+            kind,
+            flags: 0,
+            first_lsn,
+            units: 0,
+            complete: 0,
+            since: None,
+        }
     }
 
     /// The length of the frame it will be.
@@ -157,7 +168,9 @@ impl Composer {
 
     /// Whether the frame that is being filled is as long as it should get.
     pub(super) fn target_reached(&self) -> bool {
-        self.open.as_ref().is_some_and(|f| f.len + FRAME_HEADER_LEN >= self.target)
+        self.open
+            .as_ref()
+            .is_some_and(|f| f.len + FRAME_HEADER_LEN >= self.target)
     }
 
     /// Bytes of payload that wait here.

@@ -74,11 +74,17 @@ impl LogConfig {
     /// The same with every bound kept.
     pub(super) fn sound(mut self) -> LogConfig {
         assert!(self.core < self.cores, "a core is one of the run's cores");
-        assert!(self.tenant.len() <= MAX_TENANT, "a tenant's name fits the header");
+        assert!(
+            self.tenant.len() <= MAX_TENANT,
+            "a tenant's name fits the header"
+        );
         self.frame_max = round_up(self.frame_max.clamp(BLOCK, MAX_FRAME_LEN));
         self.frame_target = self.frame_target.clamp(1, self.frame_max);
         let room = HEADER_LEN + 3 * self.frame_max + FrameHeader::len_for(0);
-        self.segment_size = self.segment_size.max(room as u64).next_multiple_of(BLOCK as u64);
+        self.segment_size = self
+            .segment_size
+            .max(room as u64)
+            .next_multiple_of(BLOCK as u64);
         self.writes_in_flight = self.writes_in_flight.max(1);
         self
     }
@@ -196,7 +202,10 @@ impl fmt::Display for Refusal {
                 "MISCONF Errors writing to the AOF file: {why}. Writes are refused until there is space again"
             ),
             Refusal::Failed(why) => {
-                write!(f, "MISCONF Errors writing to the AOF file: {why}. This core accepts no more writes")
+                write!(
+                    f,
+                    "MISCONF Errors writing to the AOF file: {why}. This core accepts no more writes"
+                )
             }
             Refusal::Closing => write!(f, "MISCONF The server is shutting down"),
         }

@@ -167,7 +167,10 @@ pub enum Proof {
 
 impl LogError {
     pub(super) fn io(file: &str, source: io::Error) -> LogError {
-        LogError::Io { file: file.to_string(), source }
+        LogError::Io {
+            file: file.to_string(),
+            source,
+        }
     }
 
     /// The file it is about, if it is about one.
@@ -198,7 +201,9 @@ impl LogError {
             LogError::Frame { offset, .. }
             | LogError::Content { offset, .. }
             | LogError::Effects { offset, .. } => Some(*offset),
-            LogError::Header { .. } | LogError::Version { .. } | LogError::WrongKey { .. } => Some(0),
+            LogError::Header { .. } | LogError::Version { .. } | LogError::WrongKey { .. } => {
+                Some(0)
+            }
             _ => None,
         }
     }
@@ -223,7 +228,10 @@ impl fmt::Display for Proof {
         match self {
             Proof::Anchor(n) => write!(f, "the anchor says that {n} frames were durable"),
             Proof::Later { file, offset } => {
-                write!(f, "{file} at offset {offset} was written when it was already durable")
+                write!(
+                    f,
+                    "{file} at offset {offset} was written when it was already durable"
+                )
             }
             Proof::NextRun(run) => write!(f, "run {run} began by recording it"),
         }
@@ -235,30 +243,51 @@ impl fmt::Display for LogError {
         const RESTORE: &str = "restore the data directory from a backup";
         match self {
             LogError::Io { file, source } => write!(f, "log: {file}: {source}"),
-            LogError::Frame { file, offset, frame, fault, proof } => write!(
+            LogError::Frame {
+                file,
+                offset,
+                frame,
+                fault,
+                proof,
+            } => write!(
                 f,
                 "log: {file} is damaged or was tampered with: frame {frame} at offset {offset}: {fault}, and {proof}; {RESTORE}"
             ),
             LogError::Header { file, field } => {
-                write!(f, "log: {file}: the header is whole but its {field} makes no sense; {RESTORE}")
+                write!(
+                    f,
+                    "log: {file}: the header is whole but its {field} makes no sense; {RESTORE}"
+                )
             }
             LogError::Misplaced { file, belongs } => {
-                write!(f, "log: {file} is in truth {belongs}: it was moved or renamed; {RESTORE}")
+                write!(
+                    f,
+                    "log: {file} is in truth {belongs}: it was moved or renamed; {RESTORE}"
+                )
             }
             LogError::Foreign { file } => write!(
                 f,
                 "log: {file} was written by another server; each server needs a data directory of its own"
             ),
             LogError::Chain { file } => {
-                write!(f, "log: {file} does not follow the segment before it; {RESTORE}")
+                write!(
+                    f,
+                    "log: {file} does not follow the segment before it; {RESTORE}"
+                )
             }
             LogError::MissingSegment { file } => write!(f, "log: {file} is missing; {RESTORE}"),
             LogError::MissingLog { run, core } => {
-                write!(f, "log: the log of core {core} in run {run} is missing; {RESTORE}")
+                write!(
+                    f,
+                    "log: the log of core {core} in run {run} is missing; {RESTORE}"
+                )
             }
             LogError::MissingRun { run } => write!(f, "log: run {run} is missing; {RESTORE}"),
             LogError::MissingAnchor { file, run } => {
-                write!(f, "log: {file} is missing, and there are data of run {run}; {RESTORE}")
+                write!(
+                    f,
+                    "log: {file} is missing, and there are data of run {run}; {RESTORE}"
+                )
             }
             LogError::Anchor { file, run } => write!(
                 f,
@@ -267,7 +296,10 @@ impl fmt::Display for LogError {
             LogError::UnknownDek { file, dek } => {
                 write!(f, "log: {file} is sealed under the Dek ")?;
                 dek.iter().try_for_each(|b| write!(f, "{b:02x}"))?;
-                write!(f, ", which the keyring does not hold; restore the keyring that belongs to it")
+                write!(
+                    f,
+                    ", which the keyring does not hold; restore the keyring that belongs to it"
+                )
             }
             LogError::WrongKey { file } => write!(
                 f,
@@ -286,8 +318,15 @@ impl fmt::Display for LogError {
                 f,
                 "log: {file}: the frame at offset {offset} is authentic but holds {what}; was it written by another version?"
             ),
-            LogError::Effects { file, offset, reason } => {
-                write!(f, "log: {file}: effects of the frame at offset {offset} cannot be applied: {reason}")
+            LogError::Effects {
+                file,
+                offset,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "log: {file}: effects of the frame at offset {offset} cannot be applied: {reason}"
+                )
             }
         }
     }

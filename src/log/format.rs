@@ -118,7 +118,10 @@ pub enum NoHeader {
 impl SegmentHeader {
     /// The bytes that are bound into the segment's key.
     pub fn bound(&self) -> [u8; BOUND] {
-        assert!(self.tenant.len() <= MAX_TENANT, "a tenant's name fits the header");
+        assert!(
+            self.tenant.len() <= MAX_TENANT,
+            "a tenant's name fits the header"
+        );
         let mut b = [0; BOUND];
         b[..8].copy_from_slice(&SEGMENT_MAGIC);
         b[8..10].copy_from_slice(&VERSION.to_le_bytes());
@@ -330,7 +333,11 @@ mod tests {
             size: 1 << 20,
             dek: [1; 16],
             node: [2; 16],
-            prev: Link { id: [3; 16], len: 9, tag: [4; 16] },
+            prev: Link {
+                id: [3; 16],
+                len: 9,
+                tag: [4; 16],
+            },
             tenant: "müller".into(),
         }
     }
@@ -339,10 +346,17 @@ mod tests {
     fn a_segment_header_comes_back_and_any_flipped_bit_unmakes_it() {
         let mut block = vec![0; HEADER_LEN];
         header().encode(&[5; 32], &[6; 32], &mut block);
-        assert_eq!(SegmentHeader::decode(&block), Ok((header(), [5; 32], [6; 32])));
+        assert_eq!(
+            SegmentHeader::decode(&block),
+            Ok((header(), [5; 32], [6; 32]))
+        );
         for bit in 0..HEADER_LEN * 8 {
             block[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(SegmentHeader::decode(&block), Err(NoHeader::Unwritten), "bit {bit}");
+            assert_eq!(
+                SegmentHeader::decode(&block),
+                Err(NoHeader::Unwritten),
+                "bit {bit}"
+            );
             block[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -362,7 +376,17 @@ mod tests {
         let mut b = [9; FRAME_HEADER_LEN];
         b[..FRAME_AAD_LEN].copy_from_slice(&h.encode());
         assert_eq!(FrameHeader::decode(&b), Some((h, [9; 16])));
-        for (at, byte) in [(0, 0), (4, 0), (4, 4), (5, 4), (6, 1), (32, 1), (33, 0x10), (37, 0), (44, 1)] {
+        for (at, byte) in [
+            (0, 0),
+            (4, 0),
+            (4, 4),
+            (5, 4),
+            (6, 1),
+            (32, 1),
+            (33, 0x10),
+            (37, 0),
+            (44, 1),
+        ] {
             let mut bad = b;
             bad[at] = byte;
             assert_eq!(FrameHeader::decode(&bad), None, "byte {at} = {byte}");
@@ -374,7 +398,13 @@ mod tests {
     fn names_are_read_back_and_strange_ones_are_not() {
         let name = segment_name(12, 3, 4_000_000_000);
         assert_eq!(parse_segment_name(&name), Some((12, 3, 4_000_000_000)));
-        for strange in ["x.seg", "1-2-3.seg", "0000000001-00002-0000000003.seg.tmp", ".seg", ""] {
+        for strange in [
+            "x.seg",
+            "1-2-3.seg",
+            "0000000001-00002-0000000003.seg.tmp",
+            ".seg",
+            "",
+        ] {
             assert_eq!(parse_segment_name(strange), None, "{strange}");
         }
     }

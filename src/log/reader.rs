@@ -1,11 +1,11 @@
 //! Reading one segment: frames in order, through a large buffer, opened where they lie.
 
+use super::deks::{self, Deks};
 use super::error::{Fault, LogError};
 use super::format::{
-    FRAME_AAD_LEN, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, MAX_FRAME_LEN, NoHeader, SEGMENT_LABEL,
-    SegmentHeader, segment_name,
+    FRAME_AAD_LEN, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, MAX_FRAME_LEN, NoHeader,
+    SEGMENT_LABEL, SegmentHeader, segment_name,
 };
-use super::deks::{self, Deks};
 use crate::disk::{BLOCK, Disk, DiskFile};
 use crate::seal::{Backend, FileKey, TAG_LEN};
 
@@ -35,15 +35,29 @@ pub(super) fn read_header<D: Disk>(
     let file = || name.to_string();
     let io = |e| LogError::io(name, e);
     let mut block = [0; HEADER_LEN];
-    let got = disk.open(name).map_err(io)?.read_at(&mut block, 0).map_err(io)?;
+    let got = disk
+        .open(name)
+        .map_err(io)?
+        .read_at(&mut block, 0)
+        .map_err(io)?;
     if got < HEADER_LEN {
         return Ok(None);
     }
     let (header, salt, commitment) = match SegmentHeader::decode(&block) {
         Ok(decoded) => decoded,
         Err(NoHeader::Unwritten) => return Ok(None),
-        Err(NoHeader::Version(version)) => return Err(LogError::Version { file: file(), version }),
-        Err(NoHeader::Field(field)) => return Err(LogError::Header { file: file(), field }),
+        Err(NoHeader::Version(version)) => {
+            return Err(LogError::Version {
+                file: file(),
+                version,
+            });
+        }
+        Err(NoHeader::Field(field)) => {
+            return Err(LogError::Header {
+                file: file(),
+                field,
+            });
+        }
     };
     if header.node != deks.node() {
         return Err(LogError::Foreign { file: file() });
@@ -55,7 +69,10 @@ pub(super) fn read_header<D: Disk>(
     }
     if (header.run, header.core, header.seq) != place {
         let belongs = segment_name(header.run, header.core, header.seq);
-        return Err(LogError::Misplaced { file: file(), belongs });
+        return Err(LogError::Misplaced {
+            file: file(),
+            belongs,
+        });
     }
     let mut id = [0; 16];
     id.copy_from_slice(&salt[..16]);
@@ -99,7 +116,15 @@ impl<F: DiskFile> SegmentReader<F> {
             buf.resize(chunk, 0);
         }
         let name = name.to_string();
-        Ok(SegmentReader { file, name, buf, from: 0, to: 0, offset, at_end: false })
+        Ok(SegmentReader {
+            file,
+            name,
+            buf,
+            from: 0,
+            to: 0,
+            offset,
+            at_end: false,
+        })
     }
 
     /// The buffer, for the next reader.
@@ -138,7 +163,12 @@ impl<F: DiskFile> SegmentReader<F> {
 
     /// The next frame, if it is frame `number` and authentic; the reader moves past it. What is
     /// wrong with it otherwise; the reader stays, and its buffer is of no more use.
-    pub(super) fn next(&mut self, key: &FileKey, first: u64, number: u64) -> Result<Result<Opened, Fault>, LogError> {
+    pub(super) fn next(
+        &mut self,
+        key: &FileKey,
+        first: u64,
+        number: u64,
+    ) -> Result<Result<Opened, Fault>, LogError> {
         if !self.want(FRAME_HEADER_LEN)? {
             return Ok(Err(Fault::Cut));
         }
@@ -155,14 +185,20 @@ impl<F: DiskFile> SegmentReader<F> {
         let frame = &mut self.buf[self.from..self.from + len];
         let (head, text) = frame.split_at_mut(FRAME_HEADER_LEN);
         let payload = header.payload as usize;
-        if key.open(number - first, &head[..FRAME_AAD_LEN], text, &tag).is_err()
+        if key
+            .open(number - first, &head[..FRAME_AAD_LEN], text, &tag)
+            .is_err()
             || text[payload..].iter().any(|&b| b != 0)
         {
             return Ok(Err(Fault::Unauthentic));
         }
         let start = self.from + FRAME_HEADER_LEN;
-        let opened =
-            Opened { header, tag, offset: self.offset, payload: (start, start + payload) };
+        let opened = Opened {
+            header,
+            tag,
+            offset: self.offset,
+            payload: (start, start + payload),
+        };
         self.from += len;
         self.offset += len as u64;
         Ok(Ok(opened))
@@ -186,7 +222,9 @@ pub(super) fn find_frame<D: Disk>(
     loop {
         let got = file.read_at(&mut chunk, base).map_err(io)?;
         for (i, block) in chunk[..got].chunks_exact(BLOCK).enumerate() {
-            let Some((header, tag)) = FrameHeader::decode(block) else { continue };
+            let Some((header, tag)) = FrameHeader::decode(block) else {
+                continue;
+            };
             if header.number < known.header.first_frame || !wanted(&header) {
                 continue;
             }
@@ -197,7 +235,11 @@ pub(super) fn find_frame<D: Disk>(
             }
             let counter = header.number - known.header.first_frame;
             let (head, text) = frame.split_at_mut(FRAME_HEADER_LEN);
-            if known.key.open(counter, &head[..FRAME_AAD_LEN], text, &tag).is_ok() {
+            if known
+                .key
+                .open(counter, &head[..FRAME_AAD_LEN], text, &tag)
+                .is_ok()
+            {
                 return Ok(Some(offset));
             }
         }

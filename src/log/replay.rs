@@ -7,7 +7,9 @@
 //! that is over has to reach exactly the end that the next run wrote down.
 
 use super::error::{Fault, LogError, Proof};
-use super::format::{CONTINUES, FrameHeader, FrameKind, HEADER_LEN, LAST, Link, MORE, segment_name, u64_at};
+use super::format::{
+    CONTINUES, FrameHeader, FrameKind, HEADER_LEN, LAST, Link, MORE, segment_name, u64_at,
+};
 use super::reader::{Opened, SegmentReader, find_frame};
 use super::scan::{LogPlan, SegmentPlan};
 use super::unit::{LogEnd, SEAL_LEN, UNIT_HEAD_LEN, UnitHead, UnitKind};
@@ -161,7 +163,14 @@ impl<'a, D: Disk> Replay<'a, D> {
                     let file = self.log.segments.get(self.at).map_or("", |s| &s.name);
                     let offset = self.current.map_or(0, |f| f.offset);
                     let (kind, records) = (head.kind, head.records);
-                    return Ok(Some(Unit { lsn, kind, records, body, file, offset }));
+                    return Ok(Some(Unit {
+                        lsn,
+                        kind,
+                        records,
+                        body,
+                        file,
+                        offset,
+                    }));
                 }
             }
         }
@@ -184,7 +193,9 @@ impl<'a, D: Disk> Replay<'a, D> {
 
     /// Takes the next piece of the current frame.
     fn step(&mut self) -> Result<Option<Step>, LogError> {
-        let (Some(reader), Some(frame)) = (&self.reader, &self.current) else { return Ok(None) };
+        let (Some(reader), Some(frame)) = (&self.reader, &self.current) else {
+            return Ok(None);
+        };
         let header = frame.header;
         if header.kind != FrameKind::Data {
             return Ok(None);
@@ -213,7 +224,9 @@ impl<'a, D: Disk> Replay<'a, D> {
             }
             return Ok(Some(Step::Frame));
         }
-        let Some(head) = UnitHead::decode(rest) else { return Err(self.content("no unit")) };
+        let Some(head) = UnitHead::decode(rest) else {
+            return Err(self.content("no unit"));
+        };
         self.begun += 1;
         let from = self.payload.0 + UNIT_HEAD_LEN;
         let here = rest.len() - UNIT_HEAD_LEN;
@@ -229,7 +242,11 @@ impl<'a, D: Disk> Replay<'a, D> {
     }
 
     fn content(&self, what: &'static str) -> LogError {
-        let file = self.log.segments.get(self.at).map_or(String::new(), |s| s.name.clone());
+        let file = self
+            .log
+            .segments
+            .get(self.at)
+            .map_or(String::new(), |s| s.name.clone());
         let offset = self.current.map_or(0, |f| f.offset);
         LogError::Content { file, offset, what }
     }
@@ -243,7 +260,10 @@ impl<'a, D: Disk> Replay<'a, D> {
             // The segment is over; the log goes on in the next.
             self.sealed = false;
             self.at += 1;
-            self.buf = self.reader.take().map_or(Vec::new(), SegmentReader::into_buf);
+            self.buf = self
+                .reader
+                .take()
+                .map_or(Vec::new(), SegmentReader::into_buf);
         }
         if self.reader.is_none() {
             match self.open_segment()? {
@@ -251,9 +271,13 @@ impl<'a, D: Disk> Replay<'a, D> {
                 Some(fault) => return self.judge(0, fault),
             }
         }
-        let (Some(reader), Some(known)) =
-            (&mut self.reader, self.log.segments.get(self.at).and_then(|s| s.known.as_ref()))
-        else {
+        let (Some(reader), Some(known)) = (
+            &mut self.reader,
+            self.log
+                .segments
+                .get(self.at)
+                .and_then(|s| s.known.as_ref()),
+        ) else {
             return Ok(false);
         };
         let offset = reader.offset();
@@ -269,13 +293,22 @@ impl<'a, D: Disk> Replay<'a, D> {
         let Some(segment) = self.log.segments.get(self.at).filter(|s| s.seq == seq) else {
             return Ok(Some(Fault::NoFile));
         };
-        let Some(known) = &segment.known else { return Ok(Some(Fault::NoHeader)) };
+        let Some(known) = &segment.known else {
+            return Ok(Some(Fault::NoHeader));
+        };
         let h = &known.header;
         if h.prev != self.prev || h.first_frame != self.number || h.first_lsn != self.next_lsn() {
-            return Err(LogError::Chain { file: segment.name.clone() });
+            return Err(LogError::Chain {
+                file: segment.name.clone(),
+            });
         }
         let buf = std::mem::take(&mut self.buf);
-        self.reader = Some(SegmentReader::open(self.disk, &segment.name, HEADER_LEN as u64, buf)?);
+        self.reader = Some(SegmentReader::open(
+            self.disk,
+            &segment.name,
+            HEADER_LEN as u64,
+            buf,
+        )?);
         Ok(None)
     }
 
@@ -295,7 +328,11 @@ impl<'a, D: Disk> Replay<'a, D> {
         if let (Some(s), Some(r)) = (self.log.segments.get(self.at), &self.reader)
             && let Some(known) = &s.known
         {
-            self.prev = Link { id: known.id, len: r.offset(), tag: frame.tag };
+            self.prev = Link {
+                id: known.id,
+                len: r.offset(),
+                tag: frame.tag,
+            };
         }
         if h.first_lsn != self.next_lsn() {
             return Err(self.content("units out of order"));
@@ -314,7 +351,10 @@ impl<'a, D: Disk> Replay<'a, D> {
                 Ok(true)
             }
             FrameKind::Seal => {
-                let payload = self.reader.as_ref().map_or(&[][..], |r| r.bytes(frame.payload));
+                let payload = self
+                    .reader
+                    .as_ref()
+                    .map_or(&[][..], |r| r.bytes(frame.payload));
                 let sound = payload.len() == SEAL_LEN
                     && u64_at(payload, 0) == self.number
                     && u64_at(payload, 8) == self.next_lsn();
@@ -333,7 +373,9 @@ impl<'a, D: Disk> Replay<'a, D> {
 
     /// Whether the frame just read is the last one, as the next run recorded.
     fn at_recorded_end(&mut self) -> Result<bool, LogError> {
-        let Some(end) = self.log.end else { return Ok(false) };
+        let Some(end) = self.log.end else {
+            return Ok(false);
+        };
         if self.number < end.frames {
             return Ok(false);
         }
@@ -344,7 +386,13 @@ impl<'a, D: Disk> Replay<'a, D> {
         if (seq, self.prev, self.lsn) != (end.seq, end.link, end.end_lsn) {
             let (frame, offset) = (self.number, self.prev.len);
             let (fault, proof) = (Fault::End, Proof::NextRun(self.log.next_run));
-            return Err(LogError::Frame { file: name, offset, frame, fault, proof });
+            return Err(LogError::Frame {
+                file: name,
+                offset,
+                frame,
+                fault,
+                proof,
+            });
         }
         self.end(Tail::Clean);
         Ok(true)
@@ -352,7 +400,12 @@ impl<'a, D: Disk> Replay<'a, D> {
 
     fn end(&mut self, tail: Tail) {
         let seq = |s: &SegmentPlan| s.known.as_ref().is_some_and(|k| k.id == self.prev.id);
-        let last = self.log.segments.iter().find(|s| seq(s)).map_or(0, |s| s.seq);
+        let last = self
+            .log
+            .segments
+            .iter()
+            .find(|s| seq(s))
+            .map_or(0, |s| s.seq);
         self.finished = Some(Finished {
             end: LogEnd {
                 core: self.log.core,
@@ -360,6 +413,7 @@ impl<'a, D: Disk> Replay<'a, D> {
                 link: self.prev,
                 frames: self.number,
                 end_lsn: self.lsn,
+                begin_seq: self.log.segments.first().map_or(0, |s| s.seq),
             },
             tail,
             unfinished: self.partial.is_some(),
@@ -381,7 +435,13 @@ impl<'a, D: Disk> Replay<'a, D> {
         let file = segment_name(self.log.run, self.log.core, first + self.at as u64);
         let refuse = |proof| match fault {
             Fault::NoFile => Err(LogError::MissingSegment { file: file.clone() }),
-            _ => Err(LogError::Frame { file: file.clone(), offset, frame: n, fault, proof }),
+            _ => Err(LogError::Frame {
+                file: file.clone(),
+                offset,
+                frame: n,
+                fault,
+                proof,
+            }),
         };
         if let Some(end) = self.log.end {
             debug_assert!(n < end.frames);
@@ -392,19 +452,36 @@ impl<'a, D: Disk> Replay<'a, D> {
         if n < anchored {
             return refuse(Proof::Anchor(anchored));
         }
-        for s in self.log.segments.iter().filter(|s| s.seq >= first + self.at as u64) {
+        for s in self
+            .log
+            .segments
+            .iter()
+            .filter(|s| s.seq >= first + self.at as u64)
+        {
             let Some(known) = &s.known else { continue };
-            let later = |file: &str, offset| Proof::Later { file: file.to_string(), offset };
+            let later = |file: &str, offset| Proof::Later {
+                file: file.to_string(),
+                offset,
+            };
             if known.header.durable > n {
                 return refuse(later(&s.name, 0));
             }
-            let from = if s.name == file { offset } else { HEADER_LEN as u64 };
+            let from = if s.name == file {
+                offset
+            } else {
+                HEADER_LEN as u64
+            };
             let claims = |h: &FrameHeader| h.number > n && h.durable > n;
             if let Some(at) = find_frame(self.disk, &s.name, known, from, claims)? {
                 return refuse(later(&s.name, at));
             }
         }
-        self.end(Tail::Cut { file, offset, frame: n, fault });
+        self.end(Tail::Cut {
+            file,
+            offset,
+            frame: n,
+            fault,
+        });
         Ok(false)
     }
 }

@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 
 use super::anchor::{self, Anchor, anchor_name, parse_anchor_name};
+use super::deks::Deks;
 use super::error::{Fault, LogError, Proof};
 use super::format::{FrameKind, HEADER_LEN, parse_segment_name, segment_name};
 use super::reader::{Known, SegmentReader, find_frame, read_header};
 use super::unit::{LogEnd, Opening};
-use super::deks::Deks;
 use crate::disk::Disk;
 use crate::seal::Backend;
 
@@ -85,7 +85,9 @@ type Logs = BTreeMap<(u64, u16), BTreeMap<u64, SegmentPlan>>;
 /// # Errors
 /// Every refusal of [`LogError`] that can be told from these.
 pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan, LogError> {
-    let entries = disk.list().map_err(|e| LogError::io("the log directory", e))?;
+    let entries = disk
+        .list()
+        .map_err(|e| LogError::io("the log directory", e))?;
     let mut anchors: BTreeMap<u16, Vec<Anchor>> = BTreeMap::new();
     let mut logs: Logs = BTreeMap::new();
     for entry in &entries {
@@ -93,7 +95,11 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
             anchors.insert(core, anchor::read(disk, core, deks, backend)?);
         } else if let Some((run, core, seq)) = parse_segment_name(&entry.name) {
             let known = read_header(disk, &entry.name, (run, core, seq), deks, backend)?;
-            let plan = SegmentPlan { seq, name: entry.name.clone(), known };
+            let plan = SegmentPlan {
+                seq,
+                name: entry.name.clone(),
+                known,
+            };
             logs.entry((run, core)).or_default().insert(seq, plan);
         }
     }
@@ -116,14 +122,25 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
     let mut ends: Option<(u64, Vec<LogEnd>)> = None;
     let mut run = counted;
     while run > 0 && run >= plan.begin_run {
-        let begin = if run == counted { newest(0).map_or(0, |a| a.begin_seq) } else { 0 };
+        let recorded = ends
+            .as_ref()
+            .map(|(_, ends)| ends.iter().find(|e| e.core == 0));
+        let begin = match recorded {
+            Some(end) => end.map_or(0, |e| e.begin_seq),
+            None => of_run(&anchors, 0, run).map_or(0, |a| a.begin_seq),
+        };
         let cores = cores_of(&logs, run, begin)?;
         let (mut planned, opening) = (Vec::new(), open_of(disk, &logs, run, begin)?);
         for core in 0..cores {
-            let anchor = anchors.get(&core).and_then(|a| a.iter().find(|a| a.run == run)).copied();
-            let segments = logs.remove(&(run, core)).ok_or(LogError::MissingLog { run, core })?;
+            let anchor = of_run(&anchors, core, run);
+            let segments = logs
+                .remove(&(run, core))
+                .ok_or(LogError::MissingLog { run, core })?;
             let end = ends.as_ref().map(|(_, ends)| {
-                ends.iter().find(|e| e.core == core).copied().ok_or(LogError::MissingLog { run, core })
+                ends.iter()
+                    .find(|e| e.core == core)
+                    .copied()
+                    .ok_or(LogError::MissingLog { run, core })
             });
             let mut log = LogPlan {
                 run,
@@ -141,7 +158,11 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
         if opening.run != run || opening.prev_run >= run {
             let file = segment_name(run, 0, 0);
             let offset = HEADER_LEN as u64;
-            return Err(LogError::Content { file, offset, what: "an opening of another run" });
+            return Err(LogError::Content {
+                file,
+                offset,
+                what: "an opening of another run",
+            });
         }
         ends = Some((run, opening.ends));
         run = opening.prev_run;
@@ -149,9 +170,15 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
     plan.runs.reverse();
     // What is left is of void runs, or older than anything needed.
     for ((_, core), segments) in logs {
-        plan.garbage.extend(segments.into_values().map(|s| (core, s.name)));
+        plan.garbage
+            .extend(segments.into_values().map(|s| (core, s.name)));
     }
     Ok(plan)
+}
+
+/// A core's newest anchor of one run.
+fn of_run(anchors: &BTreeMap<u16, Vec<Anchor>>, core: u16, run: u64) -> Option<Anchor> {
+    anchors.get(&core)?.iter().find(|a| a.run == run).copied()
 }
 
 /// Refuses a log of a run no anchor knows, if it holds more than its opening.
@@ -190,7 +217,9 @@ fn cores_of(logs: &Logs, run: u64, begin: u64) -> Result<u16, LogError> {
     };
     let first = log.get(&begin);
     let file = segment_name(run, 0, begin);
-    let Some(first) = first else { return Err(LogError::MissingSegment { file }) };
+    let Some(first) = first else {
+        return Err(LogError::MissingSegment { file });
+    };
     match &first.known {
         Some(known) => Ok(known.header.cores),
         None => Err(no_header(file)),
@@ -199,7 +228,13 @@ fn cores_of(logs: &Logs, run: u64, begin: u64) -> Result<u16, LogError> {
 
 fn no_header(file: String) -> LogError {
     let (fault, proof) = (Fault::NoHeader, Proof::Anchor(1));
-    LogError::Frame { file, offset: 0, frame: 0, fault, proof }
+    LogError::Frame {
+        file,
+        offset: 0,
+        frame: 0,
+        fault,
+        proof,
+    }
 }
 
 /// The opening of a run, from core 0's log; `None` if that segment was released.
@@ -210,17 +245,31 @@ fn open_of<D: Disk>(
     begin: u64,
 ) -> Result<Option<Opening>, LogError> {
     let segment = logs.get(&(run, 0)).and_then(|l| l.get(&0));
-    let (Some(segment), 0) = (segment, begin) else { return Ok(None) };
-    let Some(known) = &segment.known else { return Err(no_header(segment.name.clone())) };
+    let (Some(segment), 0) = (segment, begin) else {
+        return Ok(None);
+    };
+    let Some(known) = &segment.known else {
+        return Err(no_header(segment.name.clone()));
+    };
     let offset = HEADER_LEN as u64;
     let mut reader = SegmentReader::open(disk, &segment.name, offset, Vec::new())?;
     let file = segment.name.clone();
     match reader.next(&known.key, known.header.first_frame, 0)? {
         Ok(frame) => match Opening::decode(reader.bytes(frame.payload)) {
             Some(opening) if frame.header.kind == FrameKind::Open => Ok(Some(opening)),
-            _ => Err(LogError::Content { file, offset, what: "no opening" }),
+            _ => Err(LogError::Content {
+                file,
+                offset,
+                what: "no opening",
+            }),
         },
-        Err(fault) => Err(LogError::Frame { file, offset, frame: 0, fault, proof: Proof::Anchor(1) }),
+        Err(fault) => Err(LogError::Frame {
+            file,
+            offset,
+            frame: 0,
+            fault,
+            proof: Proof::Anchor(1),
+        }),
     }
 }
 
@@ -230,8 +279,13 @@ fn take_segments(
     segments: BTreeMap<u64, SegmentPlan>,
     garbage: &mut Vec<(u16, String)>,
 ) -> Result<(), LogError> {
-    let begin = log.anchor.map_or(0, |a| a.begin_seq);
-    let needed = log.end.map(|e| e.seq).or(log.anchor.map(|a| a.seq)).unwrap_or(begin);
+    let released = log.end.map(|e| e.begin_seq);
+    let begin = released.or(log.anchor.map(|a| a.begin_seq)).unwrap_or(0);
+    let needed = log
+        .end
+        .map(|e| e.seq)
+        .or(log.anchor.map(|a| a.seq))
+        .unwrap_or(begin);
     for (seq, segment) in segments {
         if seq < begin || log.end.is_some_and(|e| seq > e.seq) {
             garbage.push((log.core, segment.name));
@@ -241,8 +295,13 @@ fn take_segments(
     }
     for seq in begin..=needed {
         let place = usize::try_from(seq - begin).ok();
-        if place.and_then(|i| log.segments.get(i)).is_none_or(|s| s.seq != seq) {
-            return Err(LogError::MissingSegment { file: segment_name(log.run, log.core, seq) });
+        if place
+            .and_then(|i| log.segments.get(i))
+            .is_none_or(|s| s.seq != seq)
+        {
+            return Err(LogError::MissingSegment {
+                file: segment_name(log.run, log.core, seq),
+            });
         }
     }
     Ok(())

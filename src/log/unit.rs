@@ -15,7 +15,7 @@ pub const PARTICIPANT_LEN: usize = 24;
 /// The fixed part of an opening frame.
 pub const OPEN_HEAD_LEN: usize = 24;
 /// One log's end in an opening frame.
-pub const END_LEN: usize = 72;
+pub const END_LEN: usize = 80;
 /// The payload of a sealing frame.
 pub const SEAL_LEN: usize = 16;
 
@@ -60,7 +60,11 @@ impl UnitHead {
             2 => UnitKind::Tx,
             _ => return None,
         };
-        Some(UnitHead { kind, records: u32_at(b, 4), len: u64_at(b, 8) })
+        Some(UnitHead {
+            kind,
+            records: u32_at(b, 4),
+            len: u64_at(b, 8),
+        })
     }
 }
 
@@ -94,7 +98,11 @@ impl Tx<'_> {
     /// The bytes of its body.
     pub fn len(&self) -> u64 {
         let table = TX_HEAD_LEN + PARTICIPANT_LEN * self.parts.len();
-        self.parts.iter().map(|p| p.effects.len() as u64).sum::<u64>() + table as u64
+        self.parts
+            .iter()
+            .map(|p| p.effects.len() as u64)
+            .sum::<u64>()
+            + table as u64
     }
 
     /// Whether it has no participants.
@@ -143,7 +151,12 @@ pub fn decode_tx(body: &[u8]) -> Option<(u64, Vec<Part<'_>>)> {
             return None;
         }
         let effects = &body[at..end];
-        parts.push(Part { core, lsn: u64_at(entry, 8), records: u32_at(entry, 4), effects });
+        parts.push(Part {
+            core,
+            lsn: u64_at(entry, 8),
+            records: u32_at(entry, 4),
+            effects,
+        });
         at = end;
     }
     (at == body.len()).then(|| (u64_at(body, 0), parts))
@@ -162,6 +175,8 @@ pub struct LogEnd {
     pub frames: u64,
     /// The LSN after its last complete unit.
     pub end_lsn: u64,
+    /// The segment it begins with; those below were released.
+    pub begin_seq: u64,
 }
 
 /// The payload of the first frame of a log.
@@ -190,6 +205,7 @@ impl Opening {
             b.extend_from_slice(&end.link.tag);
             b.extend_from_slice(&end.frames.to_le_bytes());
             b.extend_from_slice(&end.end_lsn.to_le_bytes());
+            b.extend_from_slice(&end.begin_seq.to_le_bytes());
         }
         b
     }
@@ -213,12 +229,21 @@ impl Opening {
             ends.push(LogEnd {
                 core,
                 seq: u64_at(e, 8),
-                link: Link { id: array_at(e, 16), len: u64_at(e, 32), tag: array_at(e, 40) },
+                link: Link {
+                    id: array_at(e, 16),
+                    len: u64_at(e, 32),
+                    tag: array_at(e, 40),
+                },
                 frames: u64_at(e, 56),
                 end_lsn: u64_at(e, 64),
+                begin_seq: u64_at(e, 72),
             });
         }
-        Some(Opening { run: u64_at(b, 0), prev_run: u64_at(b, 8), ends })
+        Some(Opening {
+            run: u64_at(b, 0),
+            prev_run: u64_at(b, 8),
+            ends,
+        })
     }
 }
 
@@ -229,13 +254,33 @@ mod tests {
     #[test]
     fn transactions_come_back_and_malformed_ones_do_not() {
         let parts = [
-            Part { core: 1, lsn: 5, records: 1, effects: b"one" },
-            Part { core: 4, lsn: 9, records: 2, effects: b"" },
-            Part { core: 7, lsn: 2, records: 3, effects: b"three" },
+            Part {
+                core: 1,
+                lsn: 5,
+                records: 1,
+                effects: b"one",
+            },
+            Part {
+                core: 4,
+                lsn: 9,
+                records: 2,
+                effects: b"",
+            },
+            Part {
+                core: 7,
+                lsn: 2,
+                records: 3,
+                effects: b"three",
+            },
         ];
-        let tx = Tx { id: 77, parts: &parts };
+        let tx = Tx {
+            id: 77,
+            parts: &parts,
+        };
         let mut body = tx.head().to_vec();
-        parts.iter().for_each(|p| body.extend_from_slice(&p.entry()));
+        parts
+            .iter()
+            .for_each(|p| body.extend_from_slice(&p.entry()));
         parts.iter().for_each(|p| body.extend_from_slice(p.effects));
         assert_eq!(body.len() as u64, tx.len());
         assert_eq!(decode_tx(&body), Some((77, parts.to_vec())));
@@ -251,11 +296,20 @@ mod tests {
         let end = |core| LogEnd {
             core,
             seq: 1,
-            link: Link { id: [2; 16], len: 3, tag: [4; 16] },
+            link: Link {
+                id: [2; 16],
+                len: 3,
+                tag: [4; 16],
+            },
             frames: 5,
             end_lsn: 6,
+            begin_seq: 0,
         };
-        let opening = Opening { run: 9, prev_run: 8, ends: vec![end(0), end(1)] };
+        let opening = Opening {
+            run: 9,
+            prev_run: 8,
+            ends: vec![end(0), end(1)],
+        };
         let bytes = opening.encode();
         assert_eq!(Opening::decode(&bytes), Some(opening));
         for n in 0..bytes.len() {

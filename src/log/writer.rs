@@ -56,7 +56,11 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn link(&self) -> Link {
-        Link { id: self.id, len: self.len, tag: self.tag }
+        Link {
+            id: self.id,
+            len: self.len,
+            tag: self.tag,
+        }
     }
 }
 
@@ -78,9 +82,19 @@ pub(super) struct Loose {
 pub(super) enum Doing {
     AnchorFile,
     Blank(Blank),
-    Frame { file: FileNo, number: u64, dsync: bool },
-    Sync { file: FileNo, covers: u64 },
-    Anchor { durable: u64, last: bool },
+    Frame {
+        file: FileNo,
+        number: u64,
+        dsync: bool,
+    },
+    Sync {
+        file: FileNo,
+        covers: u64,
+    },
+    Anchor {
+        durable: u64,
+        last: bool,
+    },
     Remove,
 }
 
@@ -152,8 +166,17 @@ impl Writer {
     /// A log that is not open yet: `poll` and `done` open it.
     pub fn new(config: LogConfig, dek: Arc<Dek>, start: Start) -> Writer {
         assert!(start.run > start.prev_run, "runs go up");
-        let ends = if config.core == 0 { start.ends.clone() } else { Vec::new() };
-        let opening = Opening { run: start.run, prev_run: start.prev_run, ends }.encode();
+        let ends = if config.core == 0 {
+            start.ends.clone()
+        } else {
+            Vec::new()
+        };
+        let opening = Opening {
+            run: start.run,
+            prev_run: start.prev_run,
+            ends,
+        }
+        .encode();
         let mut config = config;
         config.frame_max = config.frame_max.max(FrameHeader::len_for(opening.len()));
         let config = config.sound();
@@ -215,7 +238,11 @@ impl Writer {
     /// [`Writer::accepts`] says so; a log that has failed swallows them, and no ticket of it is
     /// ever durable.
     pub fn append(&mut self, effects: &[u8], records: u32) -> Ticket {
-        self.composer.begin(UnitHead { kind: UnitKind::Effects, records, len: effects.len() as u64 });
+        self.composer.begin(UnitHead {
+            kind: UnitKind::Effects,
+            records,
+            len: effects.len() as u64,
+        });
         self.composer.put(effects);
         self.appended(records, effects.len())
     }
@@ -233,8 +260,15 @@ impl Writer {
             self.fail(&why);
             return Err(Refusal::Failed(why));
         }
-        let records = tx.parts.iter().fold(0u32, |n, p| n.saturating_add(p.records));
-        self.composer.begin(UnitHead { kind: UnitKind::Tx, records, len: tx.len() });
+        let records = tx
+            .parts
+            .iter()
+            .fold(0u32, |n, p| n.saturating_add(p.records));
+        self.composer.begin(UnitHead {
+            kind: UnitKind::Tx,
+            records,
+            len: tx.len(),
+        });
         self.composer.put(&tx.head());
         for part in tx.parts {
             self.composer.put(&part.entry());
@@ -284,7 +318,10 @@ impl Writer {
 
     /// Bytes of frames that fit into the space that is reserved already.
     pub fn room(&self) -> u64 {
-        let here = self.segment.as_ref().map_or(0, |s| self.config.segment_size - s.len);
+        let here = self
+            .segment
+            .as_ref()
+            .map_or(0, |s| self.config.segment_size - s.len);
         here + self.blanks.len() as u64 * self.config.segment_size
     }
 
@@ -295,7 +332,10 @@ impl Writer {
 
     /// The logs of all cores are open: data may be written. Clients may be let in at once.
     pub fn start(&mut self) {
-        assert!(self.phase == Phase::Opened, "a log is started once, when it is opened");
+        assert!(
+            self.phase == Phase::Opened,
+            "a log is started once, when it is opened"
+        );
         self.phase = Phase::Anchoring;
         self.anchor_forced = true;
     }
@@ -318,11 +358,17 @@ impl Writer {
     }
 
     /// Hands over files that recovery needs no more (a checkpoint has their effects); they are
-    /// recycled as segments. Names of files of this core's log of earlier runs, or of segments
-    /// below `begin_seq` of this one, only; `begin_run` is the oldest run still needed. The next anchor
+    /// recycled as segments. Earlier runs are released whole: `begin_run` is the oldest run still
+    /// needed, and `begin_seq`, if it is not 0, says that no earlier run is, nor any segment of this one
+    /// below it. `files` are those of this core that this concerns. The next anchor
     /// says so, and only when it is durable are the files touched.
     pub fn release(&mut self, begin_run: u64, begin_seq: u64, files: Vec<String>) {
-        self.start.begin_run = begin_run.max(self.start.begin_run);
+        let least = if begin_seq > 0 {
+            self.start.run
+        } else {
+            begin_run
+        };
+        self.start.begin_run = least.max(self.start.begin_run);
         self.begin_seq = begin_seq.max(self.begin_seq);
         self.to_release.extend(files);
         self.anchor_forced = true;

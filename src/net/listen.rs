@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections the kernel keeps waiting for us.
 const BACKLOG: i32 = 4096;
@@ -41,17 +41,25 @@ pub fn listen(ip: IpAddr, port: u16, keepalive: Duration) -> io::Result<OwnedFd>
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    if !keepalive.is_zero() {
-        let probe = (keepalive / 3).max(Duration::from_secs(1));
-        let settings = TcpKeepalive::new()
-            .with_time(keepalive)
-            .with_interval(probe)
-            .with_retries(3);
-        socket.set_tcp_keepalive(&settings)?;
-    }
+    keep_alive(SockRef::from(&socket), keepalive)?;
     socket.bind(&address.into()).map_err(name)?;
     socket.listen(BACKLOG).map_err(name)?;
     Ok(socket.into())
+}
+
+/// Makes a listening socket's future connections probe silent peers this often; zero: not at all.
+///
+/// # Errors
+/// What the kernel says.
+pub fn keep_alive(socket: SockRef<'_>, every: Duration) -> io::Result<()> {
+    if every.is_zero() {
+        return socket.set_keepalive(false);
+    }
+    let settings = TcpKeepalive::new()
+        .with_time(every)
+        .with_interval((every / 3).max(Duration::from_secs(1)))
+        .with_retries(3);
+    socket.set_tcp_keepalive(&settings)
 }
 
 /// Whether nobody listens on the port yet.

@@ -19,9 +19,9 @@ use crate::net::tls::{Identity, Options};
 use crate::settings::{Settings, TlsVersion};
 use crate::worker::logdrive::OpenLog;
 use crate::worker::mesh::{Inbox, Mesh};
-use crate::worker::shared::{Setup, Shared};
+use crate::worker::shared::{Front, Setup, Shared};
 use crate::worker::{Listener, Parts, Worker};
-use crate::{seal, shard};
+use crate::{config, logging, seal, shard};
 
 /// Cores at work.
 pub struct Running {
@@ -174,7 +174,12 @@ fn processors(settings: &Settings, shards: usize) -> Vec<Option<usize>> {
 ///
 /// # Errors
 /// What stands in the way, with what to do.
-pub fn boot(loaded: &Loaded, stop: impl FnOnce() + Send + 'static) -> Result<Running, String> {
+pub fn boot(
+    loaded: &Loaded,
+    logging: logging::Handle,
+    stop: impl FnOnce() + Send + 'static,
+) -> Result<Running, String> {
+    let startup_memory = crate::worker::machine::allocated().allocated;
     let settings = Arc::new(loaded.settings.clone());
     let allowed = core_affinity::get_core_ids().map_or(1, |ids| ids.len());
     let shards = settings.shard_count(allowed);
@@ -214,6 +219,10 @@ pub fn boot(loaded: &Loaded, stop: impl FnOnce() + Send + 'static) -> Result<Run
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| format!("eventfd: {e}"))?;
     let shared = Arc::new(Shared::new(Setup {
+        settings: settings.clone(),
+        front: front(loaded, shards, logging),
+        startup_memory,
+        certificate_ends: identity.as_ref().map(|identity| identity.not_after),
         inboxes: inboxes.clone(),
         stop: Box::new(stop),
         config_file: loaded.file.clone(),
@@ -257,6 +266,21 @@ pub fn boot(loaded: &Loaded, stop: impl FnOnce() + Send + 'static) -> Result<Run
         cores: shards,
         _lock: lock,
     })
+}
+
+/// What CONFIG asks of this floor.
+fn front(loaded: &Loaded, shards: usize, logging: logging::Handle) -> Front {
+    let file = loaded.file.clone();
+    Front {
+        rewrite: Box::new(move |settings| {
+            config::rewrite(file.as_deref(), &settings).map_err(|e| e.to_string())
+        }),
+        prepare: Box::new(move |settings| {
+            limits::prepare(shards as u64, u64::from(settings.server.maxclients))?;
+            logging.set_level(settings.log.level);
+            Ok(())
+        }),
+    }
 }
 
 fn listeners(settings: &Settings) -> Result<Vec<Listener>, String> {
@@ -321,7 +345,9 @@ impl Seat {
                     Ok(worker) => {
                         // Nobody listens any more only when the boot has failed elsewhere.
                         let _ = ready.send(Ok(()));
-                        let _ = ended.send(worker.run().await);
+                        // A task of its own: the executor's first future cannot yield, it would
+                        // be polled again only when something else happens.
+                        let _ = ended.send(glommio::spawn_local(worker.run()).await);
                     }
                     Err(e) => {
                         let _ = ready.send(Err(format!("core {core}: {e}")));

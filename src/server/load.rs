@@ -41,7 +41,10 @@ struct Into {
 
 impl Sink for Into {
     fn apply(&mut self, effects: &[u8]) -> Result<(), String> {
-        self.shard.apply_all(effects, self.now).map(drop).map_err(|e| e.to_string())
+        self.shard
+            .apply_all(effects, self.now)
+            .map(drop)
+            .map_err(|e| e.to_string())
     }
 }
 
@@ -52,7 +55,10 @@ impl Router for BySlot {
     fn route(&self, effects: &[u8], shards: &mut [Vec<u8>]) -> Result<(), String> {
         let mut into: Vec<Effects> = shards
             .iter_mut()
-            .map(|buf| Effects { buf: std::mem::take(buf), ..Effects::default() })
+            .map(|buf| Effects {
+                buf: std::mem::take(buf),
+                ..Effects::default()
+            })
             .collect();
         let result = split(effects, &self.0, &mut into);
         for (buf, effects) in shards.iter_mut().zip(into) {
@@ -76,27 +82,46 @@ pub fn load(
     let map = slot::Map::new(shards);
     let keyspace = || Keyspace::new(map, seed, settings.server.databases);
     if !settings.persistence.appendonly {
-        let cores = (0..shards).map(|core| (with_shard(keyspace(), None, core), None)).collect();
-        return Ok(Loading { cores, recovery: Recovery::default() });
+        let cores = (0..shards)
+            .map(|core| (with_shard(keyspace(), None, core), None))
+            .collect();
+        return Ok(Loading {
+            cores,
+            recovery: Recovery::default(),
+        });
     }
     let dir = settings.server.data_dir.join("log");
     let disk = Arc::new(RealDisk::open(&dir).map_err(|e| format!("log {}: {e}", dir.display()))?);
     if let Err(why) = disk.direct() {
-        tracing::warn!("direct I/O is not to be had in {}: {why}; the log goes through the page cache", dir.display());
+        tracing::warn!(
+            "direct I/O is not to be had in {}: {why}; the log goes through the page cache",
+            dir.display()
+        );
     }
     let backend = accel::choose(algorithm(settings)).backend;
     let started = Instant::now();
     let refused = |e: log::LogError| format!("log {}: {e}", dir.display());
     let plan = log::scan(&*disk, keyring, backend).map_err(refused)?;
     let template = keyspace();
-    let mut sinks: Vec<Into> =
-        (0..shards).map(|core| Into { shard: template.make_shard(core), now }).collect();
-    let recovered =
-        log::recover(&*disk, plan, &mut sinks, &BySlot(map)).map_err(refused)?;
+    let mut sinks: Vec<Into> = (0..shards)
+        .map(|core| Into {
+            shard: template.make_shard(core),
+            now,
+        })
+        .collect();
+    let recovered = log::recover(&*disk, plan, &mut sinks, &BySlot(map)).map_err(refused)?;
     let recovery = tell(&recovered, started);
     let mut cores = Vec::with_capacity(shards);
     for (core, sink) in sinks.into_iter().enumerate() {
-        let log = open(settings, (core, shards), keyring, &disk, &recovered, backend, now)?;
+        let log = open(
+            settings,
+            (core, shards),
+            keyring,
+            &disk,
+            &recovered,
+            backend,
+            now,
+        )?;
         cores.push((with_shard(keyspace(), Some(sink.shard), core), Some(log)));
     }
     Ok(Loading { cores, recovery })
@@ -139,7 +164,13 @@ fn tell(recovered: &Recovered, started: Instant) -> Recovery {
     let seconds = started.elapsed().as_secs_f64();
     let mut cut = 0;
     for log in &recovered.tails {
-        if let Tail::Cut { file, offset, fault, .. } = &log.tail {
+        if let Tail::Cut {
+            file,
+            offset,
+            fault,
+            ..
+        } = &log.tail
+        {
             cut += 1;
             tracing::warn!(
                 core = log.core,

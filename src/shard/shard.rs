@@ -36,6 +36,9 @@ pub struct Shard {
     pub id: usize,
     /// What it did since the owner last drained this.
     pub effects: Effects,
+    /// Log what a key holds after a change instead of the change itself. Set while a transaction
+    /// spans shards: after a crash its part may be applied to a log that lost what came before.
+    pub whole: bool,
     pub(super) slots: Range<u16>,
     pub(super) hasher: Hasher,
     pub(super) dbs: Vec<Option<Box<Db>>>,
@@ -62,6 +65,7 @@ impl Shard {
         Shard {
             id,
             effects: Effects::default(),
+            whole: false,
             slots: map.range(id),
             hasher: Hasher::new(seed),
             dbs: (0..databases).map(|_| None).collect(),
@@ -192,6 +196,11 @@ impl Shard {
         if bytes.is_empty() {
             return len;
         }
+        if self.whole {
+            let len = self.change(k, place, now, |entry| entry.set_range(len, bytes));
+            self.log_whole(k, now);
+            return len;
+        }
         self.effects.push(&Effect::Append {
             db: k.db,
             key: k.bytes,
@@ -214,6 +223,11 @@ impl Shard {
             self.set(k, &value, Expire::None, now);
             return value.len();
         };
+        if self.whole {
+            let len = self.change(k, place, now, |entry| entry.set_range(offset, bytes));
+            self.log_whole(k, now);
+            return len;
+        }
         let at = offset as u64;
         self.effects.push(&Effect::SetRange {
             db: k.db,
@@ -234,14 +248,54 @@ impl Shard {
         let db = self.db(k);
         if db.at(place).expire() != at {
             db.update(place, |entry| entry.set_expire(at));
-            self.effects.push(&Effect::ExpireAt {
-                db: k.db,
-                key: k.bytes,
-                at: at.unwrap_or(0),
-            });
+            if self.whole {
+                self.log_whole(k, now);
+            } else {
+                self.effects.push(&Effect::ExpireAt {
+                    db: k.db,
+                    key: k.bytes,
+                    at: at.unwrap_or(0),
+                });
+            }
             self.watches.touch(k.db, k.bytes);
         }
         true
+    }
+
+    /// Logs what a key that was just changed holds now. A time of expiry in the past stays with it.
+    fn log_whole(&mut self, k: &Key<'_>, now: Ms) {
+        let Some(dump) = self.copy_out(k, now) else {
+            // It expired by the change, and the removal was logged as such.
+            return;
+        };
+        let (db, key, expire) = (k.db, k.bytes, dump.expire);
+        match &dump.value {
+            Owned::Object(object) => {
+                let object = &object.encode();
+                self.effects.push(&Effect::Restore {
+                    db,
+                    key,
+                    object,
+                    expire,
+                });
+            }
+            Owned::Str(value) => self.effects.push(&Effect::Set {
+                db,
+                key,
+                value,
+                expire,
+            }),
+            Owned::Int(n) => {
+                let value = Decimal::new(*n);
+                let value = value.as_bytes();
+                self.effects.push(&Effect::Set {
+                    db,
+                    key,
+                    value,
+                    expire,
+                });
+            }
+        }
     }
 
     /// Removes the key; tells whether it lived.

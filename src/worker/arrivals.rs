@@ -375,7 +375,10 @@ impl Worker {
                 if client.conn.drained() && client.waiting == Waiting::Nothing {
                     self.say_goodbye(index);
                 }
-            } else if owed as usize <= PAUSE_ABOVE && client.conn.input.len() <= INPUT_PAUSE {
+            } else if owed as usize <= PAUSE_ABOVE
+                && client.conn.input.len() <= INPUT_PAUSE
+                && !client.leaving
+            {
                 client.conn.read(&mut self.ring);
             }
         }
@@ -445,6 +448,7 @@ impl Worker {
         }
         self.next_cron = now + CRON_US;
         self.clock.calibrate();
+        self.stats.sample(now);
         self.tls_log_budget = TLS_LOGS;
         if self.core == 0 {
             self.shared.measure_memory(self.settings.storage.maxmemory);
@@ -477,7 +481,7 @@ impl Worker {
     }
 
     fn expire(&mut self) {
-        if self.free() {
+        if self.free() && self.active_expiry {
             let now = self.clock.unix_ms;
             self.ks.shard(self.core).expire_cycle(now, EXPIRE_BUDGET);
         }

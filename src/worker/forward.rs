@@ -197,13 +197,7 @@ impl Worker {
             match self.queue.pop_front() {
                 Some(Message::Exec(batch)) => self.run_batch(batch),
                 Some(Message::Take { tx, from }) => self.lend(tx, from),
-                Some(Message::Ask {
-                    from,
-                    gather,
-                    question,
-                }) => {
-                    self.answer(from, gather, &question);
-                }
+                Some(Message::Ask { from, question }) => self.answer(from, &question),
                 Some(_) => unreachable!("only commands, takes and questions wait for the shard"),
                 None => break,
             }

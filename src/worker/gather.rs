@@ -5,21 +5,47 @@
 
 use std::sync::Arc;
 
+use super::machine::CpuTime;
 use super::stats::{Slow, Stats};
 use crate::seal::accel::Choice;
-use crate::settings::Settings;
 use crate::shard;
+
+/// Who wants an answer.
+#[derive(Clone)]
+pub enum Asker {
+    /// A core, under its own number for the question.
+    Core {
+        /// Which.
+        core: usize,
+        /// Its number.
+        gather: u64,
+    },
+    /// Somebody who is no core; called on the thread of the core that answers.
+    Outside(Arc<dyn Fn(Answer) + Send + Sync>),
+}
 
 /// A question to a core.
 pub enum Question {
     /// Everything INFO and the metrics are made of.
-    Report,
+    Report {
+        /// Whether the histograms of latencies are wanted too.
+        latencies: bool,
+    },
     /// Its clients.
     Clients,
     /// Close clients.
     Kill(KillFilter),
-    /// Take new settings.
-    Configure(Arc<Settings>),
+    /// Take the settings in force from what all cores share.
+    Configure,
+    /// What is known of a key's value; the core that owns the key answers.
+    Object {
+        /// The database.
+        db: u16,
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// Whether keys that nobody asks for are removed when their time has come.
+    ActiveExpiry(bool),
     /// Forget the counters.
     ResetStats,
     /// The slow log's newest entries, this many.
@@ -38,6 +64,10 @@ pub enum Answer {
     Killed(u64),
     /// To [`Question::Slowlog`].
     Slowlog(Vec<Slow>),
+    /// To [`Question::Object`], by the core that owns the key: nothing if there is none.
+    Object(Option<ObjectInfo>),
+    /// How an errand ended.
+    Ended(Result<(), String>),
     /// To everything that has no answer but that it was done.
     Done,
 }
@@ -59,6 +89,19 @@ pub struct KillFilter {
     pub max_age_s: Option<u64>,
     /// The client that asks, if it is to be spared.
     pub skip: Option<u64>,
+}
+
+/// What DEBUG OBJECT tells of a value.
+#[derive(Clone, Debug)]
+pub struct ObjectInfo {
+    /// Which core owns the key.
+    pub core: usize,
+    /// How it is kept.
+    pub encoding: &'static str,
+    /// Its length in bytes.
+    pub bytes: usize,
+    /// Seconds since it was last used.
+    pub idle_s: u64,
 }
 
 /// One client as CLIENT LIST shows it.
@@ -83,12 +126,18 @@ pub struct Report {
     pub clients: usize,
     /// Clients that wait for a transaction or the like.
     pub blocked: usize,
+    /// Bytes kept for clients: themselves, their input and what they are owed.
+    pub client_bytes: usize,
     /// Largest input and output of a client, in bytes.
     pub largest: (usize, usize),
     /// Keys, keys that expire, mean time to live in ms; by database.
     pub databases: Vec<(u64, u64, u64)>,
     /// The shard's own counters.
     pub shard: shard::Stats,
+    /// Bytes of the shard's keys and values.
+    pub shard_bytes: u64,
+    /// Processor time of its thread.
+    pub cpu_time: CpuTime,
     /// Its log.
     pub log: LogReport,
     /// What its AEAD runs on.
@@ -104,10 +153,12 @@ pub struct Report {
 pub struct LogReport {
     /// Whether there is one.
     pub on: bool,
-    /// Bytes of the log's files in use.
+    /// Bytes written to the log's files since the start.
     pub bytes: u64,
     /// Bytes appended since the start.
     pub appended: u64,
+    /// Records appended since the start.
+    pub records: u64,
     /// Frames written.
     pub frames: u64,
     /// Syncs done.
@@ -126,4 +177,130 @@ pub struct LogReport {
     pub opened: (u64, u64),
     /// Messages that did not open.
     pub open_failures: u64,
+}
+
+/// All cores' reports, and what they come to together.
+pub struct Whole {
+    /// By core.
+    pub reports: Vec<Report>,
+    /// The sum of the counters.
+    pub stats: Stats,
+    /// The sum of the shards' counters.
+    pub shard: shard::Stats,
+    /// Bytes of all keys and values.
+    pub shard_bytes: u64,
+    /// The sum of the logs.
+    pub log: LogReport,
+    /// As in [`Report::databases`], over all cores.
+    pub databases: Vec<(u64, u64, u64)>,
+}
+
+impl Whole {
+    /// Adds the answers up.
+    pub fn of(answers: Vec<Answer>) -> Whole {
+        let mut reports: Vec<Report> = answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                Answer::Report(report) => Some(*report),
+                _ => None,
+            })
+            .collect();
+        reports.sort_unstable_by_key(|report| report.core);
+        let mut whole = Whole {
+            reports: Vec::new(),
+            stats: Stats::default(),
+            shard: shard::Stats::default(),
+            shard_bytes: 0,
+            log: LogReport::default(),
+            databases: Vec::new(),
+        };
+        for report in &reports {
+            whole.stats.add(&report.stats);
+            whole.shard.hits += report.shard.hits;
+            whole.shard.misses += report.shard.misses;
+            whole.shard.expired += report.shard.expired;
+            whole.shard.expired_by_cycle += report.shard.expired_by_cycle;
+            whole.shard_bytes += report.shard_bytes;
+            whole.log.add(&report.log);
+            whole.add_databases(&report.databases);
+        }
+        whole.reports = reports;
+        whole
+    }
+
+    fn add_databases(&mut self, theirs: &[(u64, u64, u64)]) {
+        if self.databases.len() < theirs.len() {
+            self.databases.resize(theirs.len(), (0, 0, 0));
+        }
+        for (ours, (keys, expires, ttl)) in self.databases.iter_mut().zip(theirs) {
+            let both = ours.1 + expires;
+            // The mean over both, each weighted by its number of keys that expire.
+            let sum = u128::from(ours.2) * u128::from(ours.1)
+                + u128::from(*ttl) * u128::from(*expires);
+            ours.2 = sum.checked_div(u128::from(both)).unwrap_or(0) as u64;
+            ours.0 += keys;
+            ours.1 = both;
+        }
+    }
+
+    /// The largest input and the largest output of any client, in bytes.
+    pub fn largest(&self) -> (usize, usize) {
+        self.reports.iter().fold((0, 0), |most, report| {
+            (most.0.max(report.largest.0), most.1.max(report.largest.1))
+        })
+    }
+
+    /// Keys in all databases, and those of them that expire.
+    pub fn keys(&self) -> (u64, u64) {
+        self.databases
+            .iter()
+            .fold((0, 0), |sum, db| (sum.0 + db.0, sum.1 + db.1))
+    }
+}
+
+impl LogReport {
+    fn add(&mut self, other: &LogReport) {
+        self.on |= other.on;
+        self.bytes += other.bytes;
+        self.appended += other.appended;
+        self.records += other.records;
+        self.frames += other.frames;
+        self.syncs += other.syncs;
+        self.pending += other.pending;
+        self.in_flight += other.in_flight;
+        if self.refusal.is_none() {
+            self.refusal = other.refusal.clone();
+        }
+        self.segments += other.segments;
+        self.sealed.0 += other.sealed.0;
+        self.sealed.1 += other.sealed.1;
+        self.opened.0 += other.opened.0;
+        self.opened.1 += other.opened.1;
+        self.open_failures += other.open_failures;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_time_to_live_counts_every_key_once() {
+        let report = |core, databases| {
+            Answer::Report(Box::new(Report {
+                core,
+                databases,
+                ..Report::default()
+            }))
+        };
+        let whole = Whole::of(vec![
+            report(1, vec![(10, 1, 900), (0, 0, 0)]),
+            Answer::Done,
+            report(0, vec![(5, 3, 100), (7, 0, 0)]),
+        ]);
+        assert_eq!(whole.databases, [(15, 4, 300), (7, 0, 0)]);
+        assert_eq!(whole.keys(), (22, 4));
+        let cores: Vec<usize> = whole.reports.iter().map(|r| r.core).collect();
+        assert_eq!(cores, [0, 1]);
+    }
 }

@@ -342,6 +342,7 @@ impl LogDrive {
             on: true,
             bytes: counters.written_bytes,
             appended: counters.effect_bytes,
+            records: counters.records,
             frames: counters.frames,
             syncs: counters.syncs,
             pending: log.writer.backlog() as u64,

@@ -2,7 +2,7 @@
 //!
 //! Each core has an inbox that anyone may push to. What a core sends in one tick gathers in an
 //! outbox for each receiver and is pushed at its end, in order; a receiver that sleeps is woken by
-//! its eventfd, one that is awake is not disturbed. Messages from one sender arrive in the order
+//! its bell, one that is awake is not disturbed. Messages from one sender arrive in the order
 //! they were sent: a transaction's `Take` never overtakes the commands before it.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -16,7 +16,9 @@ use crossbeam_queue::SegQueue;
 pub struct Inbox<M> {
     queue: SegQueue<M>,
     sleeping: AtomicBool,
-    bell: OwnedFd,
+    /// Read end and write end of a pipe. Not an eventfd: Linux 6.18 was seen to lose the wake of a
+    /// ring's own eventfd that is raised from within a write to another eventfd.
+    bell: (OwnedFd, OwnedFd),
 }
 
 impl<M> Inbox<M> {
@@ -25,13 +27,13 @@ impl<M> Inbox<M> {
     /// # Errors
     /// When the process may not open one more file.
     pub fn new() -> io::Result<Inbox<M>> {
-        // SAFETY: plain system call without pointers.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
+        let mut ends = [0; 2];
+        // SAFETY: two descriptors are written to a local array.
+        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor was just made and is owned by nobody else.
-        let bell = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: the descriptors were just made and are owned by nobody else.
+        let bell = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
         Ok(Inbox {
             queue: SegQueue::new(),
             sleeping: AtomicBool::new(false),
@@ -39,9 +41,14 @@ impl<M> Inbox<M> {
         })
     }
 
-    /// The eventfd that is written when the owner sleeps.
+    /// The descriptor that becomes readable when the bell is rung.
     pub fn bell(&self) -> RawFd {
-        self.bell.as_raw_fd()
+        self.bell.0.as_raw_fd()
+    }
+
+    /// The descriptor that rings the bell when a byte is written to it.
+    pub fn rope(&self) -> RawFd {
+        self.bell.1.as_raw_fd()
     }
 
     /// Pushes a message and wakes the owner if it sleeps.
@@ -59,10 +66,7 @@ impl<M> Inbox<M> {
     pub fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::AcqRel) {
-            let one = 1u64.to_ne_bytes();
-            // SAFETY: eight bytes are read from a local array. The call can only fail when the
-            // counter is full, and then the bell rings already.
-            unsafe { libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+            pull(self.rope());
         }
     }
 
@@ -83,18 +87,19 @@ impl<M> Inbox<M> {
         self.sleeping.store(false, Ordering::Relaxed);
     }
 
-    /// Empties the eventfd's counter.
+    /// Silences the bell.
     pub fn hush(&self) {
-        let mut count = [0u8; 8];
-        // SAFETY: eight bytes are written to a local array; the descriptor does not block.
-        unsafe {
-            libc::read(
-                self.bell.as_raw_fd(),
-                count.as_mut_ptr().cast(),
-                count.len(),
-            )
-        };
+        let mut some = [0u8; 64];
+        // SAFETY: at most 64 bytes are written to a local array; the descriptor does not block.
+        while unsafe { libc::read(self.bell(), some.as_mut_ptr().cast(), some.len()) } == 64 {}
     }
+}
+
+/// Rings the bell at the other end of a rope.
+pub fn pull(rope: RawFd) {
+    // SAFETY: one byte is read from a constant. The call can only fail when the pipe is full, and
+    // then the bell rings already.
+    unsafe { libc::write(rope, b"!".as_ptr().cast(), 1) };
 }
 
 /// One core's view of the others.
@@ -166,9 +171,9 @@ mod tests {
         );
         mesh.flush();
         let rung = |inbox: &Inbox<i32>| {
-            let mut count = [0u8; 8];
-            // SAFETY: eight bytes into a local array.
-            unsafe { libc::read(inbox.bell(), count.as_mut_ptr().cast(), 8) == 8 }
+            let mut one = 0u8;
+            // SAFETY: one byte into a local.
+            unsafe { libc::read(inbox.bell(), std::ptr::from_mut(&mut one).cast(), 1) == 1 }
         };
         assert!(!rung(&inboxes[1]));
         assert!(!inboxes[1].fall_asleep(), "mail is waiting");

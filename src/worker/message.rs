@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::gather::{Answer, Question};
+use super::gather::{Answer, Asker, Question};
 use crate::resp::Proto;
 use crate::shard::Shard;
 
@@ -44,12 +44,10 @@ pub enum Message {
         /// The transaction.
         tx: u64,
     },
-    /// The sender asks all cores.
+    /// Somebody asks all cores.
     Ask {
-        /// The sender.
-        from: usize,
-        /// The sender's number for the question.
-        gather: u64,
+        /// Who wants the answer.
+        from: Asker,
         /// The question.
         question: Arc<Question>,
     },

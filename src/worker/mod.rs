@@ -12,6 +12,7 @@ pub mod clock;
 mod forward;
 pub mod gather;
 pub mod logdrive;
+pub mod machine;
 pub mod mesh;
 pub mod message;
 mod multi;
@@ -23,7 +24,7 @@ mod tick;
 mod tx;
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +175,8 @@ pub struct Worker {
     stopping: Option<u64>,
     closing_log: bool,
     tls_log_budget: u32,
+    /// Whether keys that nobody asks for are removed when their time has come.
+    active_expiry: bool,
 }
 
 impl Worker {
@@ -248,6 +251,7 @@ impl Worker {
             stopping: None,
             closing_log: false,
             tls_log_budget: 0,
+            active_expiry: true,
             clock,
         };
         worker.settings_changed();
@@ -261,7 +265,8 @@ impl Worker {
             Err(e) => return Err(format!("core {}: {e}", self.core)),
         };
         let bell_fd = self.mesh.inbox().bell();
-        let bell: Rc<dyn Fn()> = Rc::new(move || ring_bell(bell_fd));
+        let rope = self.mesh.inbox().rope();
+        let bell: Rc<dyn Fn()> = Rc::new(move || mesh::pull(rope));
         self.ring.watch(bell_fd, Token::new(Kind::Wake, 0, 0));
         for (index, listener) in self.listeners.iter().enumerate() {
             self.ring.accept(listener.fd.as_raw_fd(), index as u32);
@@ -424,12 +429,6 @@ impl Worker {
         }
         at
     }
-}
-
-fn ring_bell(fd: RawFd) {
-    let one = 1u64.to_ne_bytes();
-    // SAFETY: eight bytes from a local array; a full counter already rings.
-    unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
 }
 
 /// The way to sleep in the executor until the side ring has something.

@@ -26,11 +26,13 @@ fn asks_all(session: SessionCmd) -> bool {
             | ClientKill
             | ConfigSet
             | ConfigResetstat
+            | ConfigRewrite
             | SlowlogGet
             | SlowlogLen
             | SlowlogReset
             | LatencyHistogram
             | MemoryStats
+            | MemoryPurge
             | EncryptionStatus
             | Shutdown
             | Debug

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::mesh::Inbox;
 use super::message::Message;
 use crate::envelope::Keyring;
+use crate::settings::{Row, SetError, Settings};
 
 /// What all cores share.
 pub struct Shared {
@@ -18,6 +19,9 @@ pub struct Shared {
     out_of_memory: AtomicBool,
     used_memory: AtomicU64,
     peak_memory: AtomicU64,
+    slow_ids: AtomicU64,
+    settings: Mutex<Arc<Settings>>,
+    front: Front,
     quiet: AtomicUsize,
     quiet_cores: Mutex<Vec<bool>>,
     stop: Mutex<Option<Box<dyn FnOnce() + Send>>>,
@@ -29,6 +33,10 @@ pub struct Shared {
     pub run_id: String,
     /// The configuration file, if there is one.
     pub config_file: Option<PathBuf>,
+    /// Bytes the allocator had handed out before any data was there.
+    pub startup_memory: u64,
+    /// When the server's certificate ends, Unix seconds, if TLS is on.
+    pub certificate_ends: Option<i64>,
     /// The keyring, unless encryption is off.
     pub keyring: Option<Mutex<Keyring>>,
     /// Figures of the last recovery.
@@ -50,8 +58,37 @@ pub struct Recovery {
     pub cut: u64,
 }
 
+/// Something that may fail and says why.
+pub type Attempt<T> = Box<dyn Fn(T) -> Result<(), String> + Send + Sync>;
+
+/// What CONFIG needs of the floors above: the configuration's file, and what hangs on a setting
+/// there.
+pub struct Front {
+    /// Writes the settings to the configuration file.
+    pub rewrite: Attempt<Arc<Settings>>,
+    /// Sees to what these settings need of the process; they are not in force if it fails.
+    pub prepare: Attempt<Arc<Settings>>,
+}
+
+/// Why settings could not be changed.
+#[derive(Debug)]
+pub enum ConfigureError {
+    /// They do not do.
+    Refused(SetError),
+    /// The process cannot have what they need.
+    Unable(String),
+}
+
 /// What `Shared::new` is made of.
 pub struct Setup {
+    /// The settings at the start.
+    pub settings: Arc<Settings>,
+    /// The floors above.
+    pub front: Front,
+    /// Bytes the allocator had handed out before any data was there.
+    pub startup_memory: u64,
+    /// When the server's certificate ends, Unix seconds, if TLS is on.
+    pub certificate_ends: Option<i64>,
     /// Every core's inbox.
     pub inboxes: Vec<Arc<Inbox<Message>>>,
     /// Called once, when a client asks the server to stop.
@@ -78,6 +115,11 @@ impl Shared {
             out_of_memory: AtomicBool::new(false),
             used_memory: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
+            slow_ids: AtomicU64::new(0),
+            settings: Mutex::new(setup.settings),
+            front: setup.front,
+            startup_memory: setup.startup_memory,
+            certificate_ends: setup.certificate_ends,
             quiet: AtomicUsize::new(0),
             quiet_cores: Mutex::new(vec![false; cores]),
             stop: Mutex::new(Some(setup.stop)),
@@ -135,6 +177,43 @@ impl Shared {
             self.used_memory.load(Ordering::Relaxed),
             self.peak_memory.load(Ordering::Relaxed),
         )
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .clone()
+    }
+
+    /// Changes settings, all or none; answers with the rows changed. The cores have to be told
+    /// afterwards: they take what is in force then, so that no change is lost when two cores
+    /// change something at once.
+    ///
+    /// # Errors
+    /// [`ConfigureError`]; nothing has changed then.
+    pub fn configure(&self, pairs: &[(&str, &str)]) -> Result<Vec<&'static Row>, ConfigureError> {
+        let mut settings = self.settings.lock().unwrap_or_else(|e| e.into_inner());
+        let mut next = Settings::clone(&settings);
+        let rows = next.set_all(pairs).map_err(ConfigureError::Refused)?;
+        let next = Arc::new(next);
+        (self.front.prepare)(next.clone()).map_err(ConfigureError::Unable)?;
+        *settings = next;
+        Ok(rows)
+    }
+
+    /// Writes the settings in force to the configuration file. Blocks.
+    ///
+    /// # Errors
+    /// Which file, and why not.
+    pub fn rewrite_config(&self) -> Result<(), String> {
+        (self.front.rewrite)(self.settings())
+    }
+
+    /// The number of the next entry of the slow log, whichever core makes it.
+    pub fn next_slow_id(&self) -> u64 {
+        self.slow_ids.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Asks the process to stop.

@@ -8,6 +8,9 @@ use hdrhistogram::Histogram;
 /// Longest latency a histogram tells apart, in nanoseconds; longer ones count as this.
 const MAX_LATENCY_NS: u64 = 60_000_000_000;
 
+/// Samples of the rates: at one every tenth of a second, the mean is over the last 1.6 seconds.
+const SAMPLES: usize = 16;
+
 /// The counters of one core since it started or CONFIG RESETSTAT.
 #[derive(Clone, Default)]
 pub struct Stats {
@@ -41,8 +44,28 @@ pub struct Stats {
     pub per_command: Vec<CommandStats>,
     /// Newest first.
     pub slowlog: VecDeque<Slow>,
-    /// Commands noted in the slow log so far.
-    pub slowlog_total: u64,
+    /// What the rates are made of, oldest first.
+    samples: VecDeque<Sample>,
+}
+
+/// Some counters at a time.
+#[derive(Clone, Copy, Default)]
+struct Sample {
+    us: u64,
+    commands: u64,
+    net_in: u64,
+    net_out: u64,
+}
+
+/// What happens a second, lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Commands.
+    pub commands: f64,
+    /// Bytes from sockets.
+    pub net_in: f64,
+    /// Bytes to sockets.
+    pub net_out: f64,
 }
 
 /// The counters of one command.
@@ -63,7 +86,7 @@ pub struct CommandStats {
 /// A command that took long.
 #[derive(Clone)]
 pub struct Slow {
-    /// Its number on this core.
+    /// Its number, unique and growing over all cores.
     pub id: u64,
     /// When, Unix seconds.
     pub at_s: u64,
@@ -121,11 +144,56 @@ impl Stats {
     }
 
     /// Notes a slow command; the oldest of more than `keep` are forgotten.
-    pub fn slow(&mut self, mut slow: Slow, keep: usize) {
-        slow.id = self.slowlog_total;
-        self.slowlog_total += 1;
+    pub fn slow(&mut self, slow: Slow, keep: usize) {
         self.slowlog.push_front(slow);
         self.slowlog.truncate(keep);
+    }
+
+    /// A copy for others to read: without the slow log, and with the latencies only if they are
+    /// wanted, since they are large.
+    pub fn snapshot(&self, latencies: bool) -> Stats {
+        let per_command = self.per_command.iter().map(|stats| CommandStats {
+            latency: stats.latency.as_ref().filter(|_| latencies).cloned(),
+            ..*stats
+        });
+        Stats {
+            tls_failures: self.tls_failures.clone(),
+            errors: self.errors.clone(),
+            per_command: per_command.collect(),
+            slowlog: VecDeque::new(),
+            samples: self.samples.clone(),
+            ..*self
+        }
+    }
+
+    /// Takes a sample for the rates, ten times a second.
+    pub fn sample(&mut self, now_us: u64) {
+        if self.samples.len() > SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(Sample {
+            us: now_us,
+            commands: self.commands,
+            net_in: self.net_in,
+            net_out: self.net_out,
+        });
+    }
+
+    /// What happened a second between the first and the last sample.
+    pub fn rates(&self) -> Rates {
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
+            return Rates::default();
+        };
+        let seconds = (last.us - first.us) as f64 / 1e6;
+        if seconds <= 0.0 {
+            return Rates::default();
+        }
+        let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 / seconds;
+        Rates {
+            commands: rate(first.commands, last.commands),
+            net_in: rate(first.net_in, last.net_in),
+            net_out: rate(first.net_out, last.net_out),
+        }
     }
 
     /// Adds another core's counters, for the sum over all.
@@ -159,15 +227,12 @@ impl Stats {
                 let _ = into.add(latency.as_ref());
             }
         }
-        self.slowlog_total += other.slowlog_total;
     }
 
     /// CONFIG RESETSTAT: everything but the slow log.
     pub fn reset(&mut self) {
-        let (slowlog, total) = (std::mem::take(&mut self.slowlog), self.slowlog_total);
         *self = Stats {
-            slowlog,
-            slowlog_total: total,
+            slowlog: std::mem::take(&mut self.slowlog),
             ..Stats::default()
         };
     }
@@ -198,5 +263,40 @@ mod tests {
         assert_eq!(a.errors["WRONGTYPE"], 1);
         a.reset();
         assert_eq!(a.commands, 0);
+    }
+
+    #[test]
+    fn rates_are_over_the_samples_and_begin_anew_with_the_counters() {
+        let mut stats = Stats::default();
+        assert_eq!(stats.rates(), Rates::default());
+        for i in 0..100u64 {
+            stats.commands = i * i;
+            stats.sample(i * 100_000);
+        }
+        let last = 99 * 99 - 83 * 83;
+        assert_eq!(stats.rates().commands, f64::from(last) / 1.6);
+        stats.reset();
+        assert_eq!(stats.rates(), Rates::default());
+    }
+
+    #[test]
+    fn a_snapshot_has_latencies_only_when_asked() {
+        let mut stats = Stats::default();
+        stats.executed(1, 500, false, true);
+        stats.slow(
+            Slow {
+                id: 7,
+                at_s: 0,
+                us: 0,
+                args: Vec::new(),
+                addr: String::new(),
+                name: Vec::new(),
+            },
+            1,
+        );
+        let (with, without) = (stats.snapshot(true), stats.snapshot(false));
+        assert!(with.per_command[1].latency.is_some() && with.slowlog.is_empty());
+        assert!(without.per_command[1].latency.is_none());
+        assert_eq!(without.per_command[1].calls, 1);
     }
 }

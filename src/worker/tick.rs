@@ -385,7 +385,7 @@ impl Worker {
         if row.has(flag::WRITE)
             && let Err(refusal) = self.log.accepts()
         {
-            return Some(command::Error::message(format!("MISCONF {refusal}")));
+            return Some(command::Error::message(refusal.to_string()));
         }
         if row.has(flag::DENYOOM) && self.shared.out_of_memory() {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -471,7 +471,7 @@ impl Worker {
     fn note_slow(&mut self, ns: u64, argv: &[&[u8]], who: Option<Who<'_>>) {
         let keep = self.settings.latency.slowlog_max_len as usize;
         let slow = Slow {
-            id: 0,
+            id: self.shared.next_slow_id(),
             at_s: self.clock.unix_ms / 1000,
             us: ns / 1000,
             args: shorten(argv),

@@ -191,7 +191,9 @@ impl Worker {
             return;
         };
         let mut lsns = Vec::with_capacity(tx.has.len());
-        for (shard, lsn) in tx.has.drain(..) {
+        let spans = tx.has.len() > 1;
+        for (mut shard, lsn) in tx.has.drain(..) {
+            shard.whole = spans;
             lsns.push(lsn);
             self.ks.put(shard);
         }
@@ -223,6 +225,9 @@ impl Worker {
             .iter()
             .filter_map(|&shard| self.ks.take(shard))
             .collect();
+        for shard in &mut shards {
+            shard.whole = false;
+        }
         let writers = shards
             .iter()
             .filter(|shard| !shard.effects.is_empty())

@@ -28,7 +28,9 @@ struct Model {
 }
 
 fn homes_of(core: u16, cores: u16) -> Vec<u8> {
-    (0..16).filter(|h| u16::from(*h) * cores / 16 == core).collect()
+    (0..16)
+        .filter(|h| u16::from(*h) * cores / 16 == core)
+        .collect()
 }
 
 fn write_effect(out: &mut Vec<u8>, home: u8, place: (u64, u16, u64, usize), filler: usize) {
@@ -45,7 +47,10 @@ type Place = (u64, u16, u64, usize);
 
 fn read_place(body: &[u8]) -> Place {
     let four = |at: usize| u64::from(u32::from_le_bytes(body[at..at + 4].try_into().unwrap()));
-    assert!(body[10..].iter().all(|&b| b == four(5) as u8), "an effect came back altered");
+    assert!(
+        body[10..].iter().all(|&b| b == four(5) as u8),
+        "an effect came back altered"
+    );
     (four(0), u16::from(body[4]), four(5), usize::from(body[9]))
 }
 
@@ -68,6 +73,8 @@ struct World {
     before: Found,
     /// The run that crashed: its number, its models, and what its writers promised.
     lost: Option<(u64, Vec<Model>, Vec<u64>)>,
+    /// Every (salt, counter) anything was ever sealed under.
+    sealed: BTreeSet<([u8; 32], u64)>,
     crashes: u64,
     cuts: u64,
     parts_taken: u64,
@@ -83,6 +90,7 @@ impl World {
             disk: SimDisk::new(),
             before: Found::new(),
             lost: None,
+            sealed: BTreeSet::new(),
             crashes: 0,
             cuts: 0,
             parts_taken: 0,
@@ -103,13 +111,33 @@ impl World {
         let mut fresh: BTreeMap<u16, BTreeMap<u64, BTreeSet<usize>>> = BTreeMap::new();
         for home in 0..16u8 {
             let empty = Vec::new();
-            let (old, new) = (self.before.get(&home).unwrap_or(&empty), now.get(&home).unwrap_or(&empty));
-            assert!(new.starts_with(old), "home {home}: what was recovered once changed");
+            let (old, new) = (
+                self.before.get(&home).unwrap_or(&empty),
+                now.get(&home).unwrap_or(&empty),
+            );
+            assert!(
+                new.starts_with(old),
+                "home {home}: what was recovered once changed"
+            );
             let rest = &new[old.len()..];
-            assert!(rest.windows(2).all(|w| w[0] < w[1]), "home {home}: out of order: {rest:?}");
+            assert!(
+                rest.windows(2).all(|w| w[0] < w[1]),
+                "home {home}: out of order: {rest:?}"
+            );
             for &(run, core, lsn, index) in rest {
-                assert_eq!(Some(run), self.lost.as_ref().map(|l| l.0), "effects of a run that is over");
-                assert!(fresh.entry(core).or_default().entry(lsn).or_default().insert(index));
+                assert_eq!(
+                    Some(run),
+                    self.lost.as_ref().map(|l| l.0),
+                    "effects of a run that is over"
+                );
+                assert!(
+                    fresh
+                        .entry(core)
+                        .or_default()
+                        .entry(lsn)
+                        .or_default()
+                        .insert(index)
+                );
             }
         }
         if let Some((_, models, promised)) = self.lost.take() {
@@ -143,7 +171,8 @@ impl World {
             });
         }
         if chance.percent(10) {
-            self.disk.set_capacity(Some((200 << 10) + chance.below(400 << 10)));
+            self.disk
+                .set_capacity(Some((200 << 10) + chance.below(400 << 10)));
         }
         let steps = chance.below(400);
         let mut started = false;
@@ -155,7 +184,9 @@ impl World {
             }
             let core = chance.below(u64::from(cores)) as usize;
             match chance.below(10) {
-                0..=2 if started => append(&mut rigs, &mut models, core, recovered.next_run(), chance),
+                0..=2 if started => {
+                    append(&mut rigs, &mut models, core, recovered.next_run(), chance)
+                }
                 3 if started && cores > 1 => {
                     tx += 1;
                     append_tx(&mut rigs, &mut models, recovered.next_run(), tx, chance);
@@ -163,7 +194,8 @@ impl World {
                 4 => rigs.iter_mut().for_each(|r| r.now += 20_000),
                 5 if chance.percent(5) => rigs.iter_mut().for_each(|r| r.now += 1_000_000),
                 6 if chance.percent(4) => {
-                    let policy = [Policy::Always, Policy::EverySec, Policy::No][chance.below(3) as usize];
+                    let policy =
+                        [Policy::Always, Policy::EverySec, Policy::No][chance.below(3) as usize];
                     rigs.iter_mut().for_each(|r| r.writer.set_policy(policy));
                 }
                 7 if chance.percent(1) => self.disk.set_capacity(None),
@@ -177,7 +209,11 @@ impl World {
                 }
             }
         }
-        let how = if chance.percent(40) { Crash::Kill } else { Crash::Power };
+        let how = if chance.percent(40) {
+            Crash::Kill
+        } else {
+            Crash::Power
+        };
         if chance.percent(10) && started {
             rigs.iter_mut().for_each(|r| r.writer.close());
             for r in rigs.iter_mut() {
@@ -197,6 +233,12 @@ impl World {
                 Crash::Kill => r.written_lsn(),
             })
             .collect();
+        for (salt, counter) in rigs.iter_mut().flat_map(|r| r.sealed.drain(..)) {
+            assert!(
+                self.sealed.insert((salt, counter)),
+                "a nonce was used twice"
+            );
+        }
         self.lost = Some((recovered.next_run(), models, promised));
         self.disk = crash(&mut rigs, how, chance);
         self.crashes += 1;
@@ -212,13 +254,25 @@ fn append(rigs: &mut [Rig], models: &mut [Model], core: usize, run: u64, chance:
     let count = 1 + chance.below(3) as usize;
     let mut bytes = Vec::new();
     for index in 0..count {
-        let filler = if chance.percent(5) { chance.below(25_000) } else { chance.below(300) };
+        let filler = if chance.percent(5) {
+            chance.below(25_000)
+        } else {
+            chance.below(300)
+        };
         let home = homes[chance.below(homes.len() as u64) as usize];
-        write_effect(&mut bytes, home, (run, core as u16, lsn, index), filler as usize);
+        write_effect(
+            &mut bytes,
+            home,
+            (run, core as u16, lsn, index),
+            filler as usize,
+        );
     }
     let ticket = rigs[core].writer.append(&bytes, count as u32);
     assert_eq!(ticket, Ticket(lsn));
-    models[core].units.push(Appended { effects: count, tx: None });
+    models[core].units.push(Appended {
+        effects: count,
+        tx: None,
+    });
 }
 
 fn append_tx(rigs: &mut [Rig], models: &mut [Model], run: u64, id: u64, chance: &mut Chance) {
@@ -232,22 +286,42 @@ fn append_tx(rigs: &mut [Rig], models: &mut [Model], run: u64, id: u64, chance: 
         let lsn = rigs[usize::from(core)].writer.next_lsn();
         let mut e = Vec::new();
         let filler = chance.below(6_000) as usize;
-        write_effect(&mut e, homes_of(core, cores)[0], (run, core, lsn, 0), filler);
+        write_effect(
+            &mut e,
+            homes_of(core, cores)[0],
+            (run, core, lsn, 0),
+            filler,
+        );
         bytes.push((core, lsn, e));
     }
     let parts: Vec<Part<'_>> = bytes
         .iter()
-        .map(|(core, lsn, effects)| Part { core: *core, lsn: *lsn, records: 1, effects })
+        .map(|(core, lsn, effects)| Part {
+            core: *core,
+            lsn: *lsn,
+            records: 1,
+            effects,
+        })
         .collect();
     for p in &parts {
         let core = usize::from(p.core);
-        assert_eq!(rigs[core].writer.append_tx(&Tx { id, parts: &parts }), Ok(Ticket(p.lsn)));
-        models[core].units.push(Appended { effects: 1, tx: Some(id) });
+        assert_eq!(
+            rigs[core].writer.append_tx(&Tx { id, parts: &parts }),
+            Ok(Ticket(p.lsn))
+        );
+        models[core].units.push(Appended {
+            effects: 1,
+            tx: Some(id),
+        });
     }
 }
 
 /// Holds what came back of the run that crashed against what went in.
-fn check(models: &[Model], promised: &[u64], fresh: &BTreeMap<u16, BTreeMap<u64, BTreeSet<usize>>>) {
+fn check(
+    models: &[Model],
+    promised: &[u64],
+    fresh: &BTreeMap<u16, BTreeMap<u64, BTreeSet<usize>>>,
+) {
     let none = BTreeMap::new();
     let mut txs: BTreeMap<u64, (usize, usize, bool)> = BTreeMap::new(); // there, in all, in a prefix
     let mut beyond = Vec::new();
@@ -257,11 +331,19 @@ fn check(models: &[Model], promised: &[u64], fresh: &BTreeMap<u16, BTreeMap<u64,
         while there.contains_key(&(prefix + 1)) {
             prefix += 1;
         }
-        assert!(prefix >= promised[core], "core {core}: {} promised, {prefix} there", promised[core]);
+        assert!(
+            prefix >= promised[core],
+            "core {core}: {} promised, {prefix} there",
+            promised[core]
+        );
         for (i, unit) in model.units.iter().enumerate() {
             let lsn = i as u64 + 1;
             let parts = there.get(&lsn).map_or(0, BTreeSet::len);
-            assert!(parts == 0 || parts == unit.effects, "core {core} LSN {lsn}: {parts} effects of {}", unit.effects);
+            assert!(
+                parts == 0 || parts == unit.effects,
+                "core {core} LSN {lsn}: {parts} effects of {}",
+                unit.effects
+            );
             if let Some(id) = unit.tx {
                 let seen = txs.entry(id).or_default();
                 seen.0 += usize::from(parts > 0);
@@ -272,14 +354,23 @@ fn check(models: &[Model], promised: &[u64], fresh: &BTreeMap<u16, BTreeMap<u64,
                 beyond.push((core, lsn, unit.tx));
             }
         }
-        assert!(there.keys().all(|lsn| (*lsn as usize) <= model.units.len()), "core {core}: units nobody appended");
+        assert!(
+            there.keys().all(|lsn| (*lsn as usize) <= model.units.len()),
+            "core {core}: units nobody appended"
+        );
     }
     for (id, (there, all, _)) in &txs {
-        assert!(*there == 0 || there == all, "transaction {id} is at {there} of {all} participants");
+        assert!(
+            *there == 0 || there == all,
+            "transaction {id} is at {there} of {all} participants"
+        );
     }
     for (core, lsn, tx) in beyond {
         let held = tx.and_then(|id| txs.get(&id)).is_some_and(|t| t.2);
-        assert!(held, "core {core} LSN {lsn} lies behind a hole, and no log holds it");
+        assert!(
+            held,
+            "core {core} LSN {lsn} lies behind a hole, and no log holds it"
+        );
     }
 }
 
@@ -303,7 +394,9 @@ fn crashes(seeds: std::ops::Range<u64>) {
             }
         }
     }
-    println!("{crashes} crashes, {cuts} logs cut, {taken} parts of transactions taken from another log");
+    println!(
+        "{crashes} crashes, {cuts} logs cut, {taken} parts of transactions taken from another log"
+    );
     assert!(cuts > 100 && taken > 10, "the crashes hardly hurt");
 }
 
@@ -326,7 +419,10 @@ fn crashes_lose_nothing_that_was_promised_seeds_2000_to_3000() {
 #[test]
 #[ignore = "runs the seed in SEED"]
 fn one_seed() {
-    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let seed = std::env::var("SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0);
     let mut world = World::new(seed);
     for _ in 0..1 + seed % 4 {
         world.run();

@@ -3,4 +3,6 @@
 mod basic;
 mod crash;
 mod damage;
+mod policy;
 mod rig;
+mod vectors;

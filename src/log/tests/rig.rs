@@ -59,6 +59,10 @@ pub struct Rig {
     pub now: u64,
     files: [Option<SimFile>; FileNo::COUNT],
     pending: Vec<Op>,
+    /// Every (salt, counter) that was sealed under, anchors included.
+    pub sealed: Vec<([u8; 32], u64)>,
+    salts: [[u8; 32]; FileNo::COUNT],
+    firsts: [u64; FileNo::COUNT],
 }
 
 impl Rig {
@@ -70,6 +74,9 @@ impl Rig {
             now: 1_000_000,
             files: Default::default(),
             pending: Vec::new(),
+            sealed: Vec::new(),
+            salts: [[0; 32]; FileNo::COUNT],
+            firsts: [0; FileNo::COUNT],
         }
     }
 
@@ -79,6 +86,13 @@ impl Rig {
         self.writer.poll(self.now, &mut self.pending);
         let mut i = from;
         while i < self.pending.len() {
+            if let Op::Write {
+                file, offset, buf, ..
+            } = &self.pending[i]
+            {
+                let (file, offset) = (*file, *offset);
+                self.note(file, offset, buf.bytes().to_vec());
+            }
             if let Op::Close { file } = self.pending[i] {
                 let closed = self.files[file.index()].take();
                 let _ = closed; // a file that was never used may not be open yet
@@ -89,31 +103,92 @@ impl Rig {
         }
     }
 
+    /// Writes down what a write is sealed under.
+    fn note(&mut self, file: FileNo, offset: u64, mut bytes: Vec<u8>) {
+        if file == FileNo::ANCHOR {
+            let counter = u64::from_le_bytes(bytes[128..136].try_into().unwrap());
+            return self
+                .sealed
+                .push((bytes[64..96].try_into().unwrap(), counter));
+        }
+        if offset == 0 {
+            let header = bytes.drain(..format::HEADER_LEN).collect::<Vec<u8>>();
+            let (header, salt, _) = format::SegmentHeader::decode(&header).unwrap();
+            self.salts[file.index()] = salt;
+            self.firsts[file.index()] = header.first_frame;
+        }
+        let (h, _) = format::FrameHeader::decode(&bytes).unwrap();
+        assert_eq!(h.len as usize, bytes.len(), "one frame, one write");
+        self.sealed.push((
+            self.salts[file.index()],
+            h.number - self.firsts[file.index()],
+        ));
+    }
+
     /// How many operations are under way.
     pub fn under_way(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The segment writes under way: their lengths, and whether they are durable ones.
+    pub fn writes(&self) -> Vec<(usize, bool)> {
+        let write = |op: &Op| match op {
+            Op::Write {
+                file, buf, dsync, ..
+            } if *file != FileNo::ANCHOR => Some((buf.len(), *dsync)),
+            _ => None,
+        };
+        self.pending.iter().filter_map(write).collect()
+    }
+
+    /// Carries out the oldest segment write under way.
+    pub fn finish_write(&mut self) {
+        let write = |op: &Op| matches!(op, Op::Write { file, .. } if *file != FileNo::ANCHOR);
+        let at = self
+            .pending
+            .iter()
+            .position(write)
+            .expect("a write is under way");
+        self.finish(at);
     }
 
     /// Carries out one of them.
     pub fn finish(&mut self, which: usize) {
         let op = self.pending.remove(which);
         let (id, result) = match op {
-            Op::Write { id, file, offset, buf, dsync } => {
-                let f = self.files[file.index()].as_ref().expect("written files are open");
-                (id, f.write_at(&buf, offset, dsync).map(|n| Done::Written(buf, n)))
+            Op::Write {
+                id,
+                file,
+                offset,
+                buf,
+                dsync,
+            } => {
+                let f = self.files[file.index()]
+                    .as_ref()
+                    .expect("written files are open");
+                (
+                    id,
+                    f.write_at(&buf, offset, dsync)
+                        .map(|n| Done::Written(buf, n)),
+                )
             }
             Op::Sync { id, file } => {
-                let f = self.files[file.index()].as_ref().expect("synced files are open");
+                let f = self.files[file.index()]
+                    .as_ref()
+                    .expect("synced files are open");
                 (id, f.sync().map(|()| Done::Synced))
             }
             Op::Perform { id, file, work } => {
                 let made = self.disk.perform(&work);
-                (id, made.map(|made| {
-                    if let (Some(no), Some(made)) = (file, made) {
-                        self.files[no.index()] = Some(made);
-                    }
-                    Done::Performed
-                }))
+                (
+                    id,
+                    made.map(|made| {
+                        if let (Some(no), Some(made)) = (file, made) {
+                            self.files[no.index()] = Some(made);
+                        }
+                        Done::Performed
+                    }),
+                )
             }
             Op::Close { .. } => unreachable!("closed at once"),
         };
@@ -133,7 +208,10 @@ impl Rig {
     pub fn written_lsn(&self) -> u64 {
         let w = &self.writer;
         let done = (w.written - w.durable_frames) as usize;
-        w.flights.iter().take(done).fold(w.durable_lsn, |lsn, f| lsn.max(f.complete))
+        w.flights
+            .iter()
+            .take(done)
+            .fold(w.durable_lsn, |lsn, f| lsn.max(f.complete))
     }
 
     /// Lets time pass, and everything happen that is due in it.
@@ -168,7 +246,9 @@ impl Rig {
     pub fn wreck(&mut self, chance: &mut Chance) {
         for op in std::mem::take(&mut self.pending) {
             match op {
-                Op::Write { file, offset, buf, .. } if chance.percent(60) => {
+                Op::Write {
+                    file, offset, buf, ..
+                } if chance.percent(60) => {
                     if let Some(f) = &self.files[file.index()] {
                         self.disk.tear(f.name(), buf.bytes(), offset, chance);
                     }
@@ -227,7 +307,9 @@ impl Router for ByHome {
                 [home, a, b, ..] => (*home, 3 + usize::from(u16::from_le_bytes([*a, *b]))),
                 _ => return Err("half an effect".into()),
             };
-            let Some(effect) = rest.get(..len) else { return Err("a cut effect".into()) };
+            let Some(effect) = rest.get(..len) else {
+                return Err("a cut effect".into());
+            };
             let n = shards.len();
             shards[usize::from(home) * n / 16].extend_from_slice(effect);
             rest = &rest[len..];

@@ -3,19 +3,33 @@
 //! Most concern every core: the core that got the command asks all of them (see
 //! [`super::gather`]), and the client waits until all have answered. Each family has a file.
 
+mod clients;
+mod config;
+mod debug;
+mod encryption;
+mod figures;
+mod info;
+mod latency;
+mod memory;
+mod process;
+mod slowlog;
+
+use std::sync::Arc;
+
 use super::Worker;
-use super::client::{Client, Waiting};
-use super::gather::{Answer, Question, Report};
+use super::client::{Client, ReplyMode, Waiting};
+use super::gather::{Answer, Asker, Question, Report};
+use super::machine::{self, Whose};
 use super::message::Message;
 use super::slab::Id;
 use super::tick::Flow;
 use crate::command::{Command, Error, SessionCmd};
 
-use std::sync::Arc;
-
 /// A question on its way round the cores.
 pub struct Gather {
     client: Option<Id>,
+    /// Whether the client has turned replies off.
+    silent: bool,
     waiting: usize,
     answers: Vec<Answer>,
     then: Then,
@@ -29,18 +43,66 @@ impl Worker {
     pub(super) fn administer(
         &mut self,
         client: &mut Client,
-        _index: u32,
-        _session: SessionCmd,
+        index: u32,
+        session: SessionCmd,
         row: &'static Command,
         _number: u16,
-        _argv: &[&[u8]],
+        argv: &[&[u8]],
     ) -> Flow {
-        let e = Error::message(format!(
-            "ERR '{}' is not available in this version",
-            row.name
-        ));
-        self.refuse(client, e);
-        Flow::Next
+        let result = match session {
+            SessionCmd::ClientInfo => Ok(self.client_info(client, row)),
+            SessionCmd::ClientList => self.client_list(client, index, argv),
+            SessionCmd::ClientKill => self.client_kill(client, index, argv),
+            SessionCmd::ConfigGet => Ok(self.config_get(client, argv)),
+            SessionCmd::ConfigSet => self.config_set(client, index, argv),
+            SessionCmd::ConfigResetstat => Ok(self.config_resetstat(client, index)),
+            SessionCmd::ConfigRewrite => Ok(self.config_rewrite(client, index)),
+            SessionCmd::Info => Ok(self.info(client, index, argv)),
+            SessionCmd::EncryptionStatus => Ok(self.encryption_status(client, index)),
+            SessionCmd::SlowlogGet => self.slowlog_get(client, index, argv),
+            SessionCmd::SlowlogLen => Ok(self.slowlog_len(client, index)),
+            SessionCmd::SlowlogReset => Ok(self.slowlog_reset(client, index)),
+            SessionCmd::LatencyHistogram => Ok(self.latency_histogram(client, index, argv)),
+            SessionCmd::LatencyLatest | SessionCmd::LatencyHistory | SessionCmd::LatencyReset => {
+                Ok(self.latency_events(client, session))
+            }
+            SessionCmd::MemoryDoctor => Ok(self.memory_doctor(client)),
+            SessionCmd::MemoryPurge => Ok(self.memory_purge(client, index)),
+            SessionCmd::MemoryStats => Ok(self.memory_stats(client, index)),
+            SessionCmd::Debug => self.debug(client, index, argv),
+            SessionCmd::Shutdown => self.shutdown(client, argv),
+            SessionCmd::Lastsave
+            | SessionCmd::Save
+            | SessionCmd::Bgsave
+            | SessionCmd::Bgrewriteaof
+            | SessionCmd::Role
+            | SessionCmd::Wait
+            | SessionCmd::Monitor => self.process(client, session, argv),
+            _ => Err(Error::message(format!(
+                "ERR '{}' is not available in this version",
+                row.name.replace('|', " ")
+            ))),
+        };
+        result.unwrap_or_else(|e| {
+            self.refuse(client, e);
+            Flow::Next
+        })
+    }
+
+    /// Opens a gather for a client and lets the client wait for it.
+    fn open_gather(&mut self, client: &mut Client, index: u32, waiting: usize, then: Then) -> u64 {
+        self.next_gather += 1;
+        let number = self.next_gather;
+        client.waiting = Waiting::Gather(number);
+        let gather = Gather {
+            client: Some(client.at(index)),
+            silent: client.reply != ReplyMode::On,
+            waiting,
+            answers: Vec::new(),
+            then,
+        };
+        self.gathers.insert(number, gather);
+        number
     }
 
     /// Asks all cores, this one included, and lets the client wait for the answers.
@@ -51,25 +113,17 @@ impl Worker {
         question: Question,
         then: Then,
     ) -> Flow {
-        self.next_gather += 1;
-        let number = self.next_gather;
-        client.waiting = Waiting::Gather(number);
         let cores = self.mesh.cores();
-        let at = client.at(index);
-        let gather = Gather {
-            client: Some(at),
-            waiting: cores,
-            answers: Vec::new(),
-            then,
-        };
-        self.gathers.insert(number, gather);
+        let gather = self.open_gather(client, index, cores, then);
         let question = Arc::new(question);
         // What was forwarded before must be executed before.
         self.send_forwarding();
         for core in 0..cores {
             let message = Message::Ask {
-                from: self.core,
-                gather: number,
+                from: Asker::Core {
+                    core: self.core,
+                    gather,
+                },
                 question: question.clone(),
             };
             self.mesh.send(core, message);
@@ -77,19 +131,73 @@ impl Worker {
         Flow::Wait
     }
 
-    /// Answers another core's question, or this core's own.
-    pub(super) fn answer(&mut self, from: usize, gather: u64, question: &Question) {
-        let answer = match question {
-            Question::Report => Answer::Report(Box::new(self.report())),
-            _ => Answer::Done,
-        };
-        self.mesh.send(
-            from,
-            Message::Answer {
+    /// Has something done that blocks, on the executor's blocking thread, and lets the client wait
+    /// for its end.
+    fn errand(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        work: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> Flow {
+        let then: Then = Box::new(|worker, client, answers| {
+            let Some(client) = client else { return };
+            match answers.into_iter().next() {
+                Some(Answer::Ended(Err(why))) => {
+                    worker.refuse(client, Error::message(format!("ERR {why}")));
+                }
+                _ => worker.reply(client).ok(),
+            }
+        });
+        let gather = self.open_gather(client, index, 1, then);
+        let inbox = self.shared.inboxes[self.core].clone();
+        glommio::spawn_local(async move {
+            let result = glommio::executor().spawn_blocking(work).await;
+            inbox.push(Message::Answer {
                 gather,
-                answer: Box::new(answer),
-            },
-        );
+                answer: Box::new(Answer::Ended(result)),
+            });
+        })
+        .detach();
+        Flow::Wait
+    }
+
+    /// Answers a question.
+    pub(super) fn answer(&mut self, from: Asker, question: &Question) {
+        let answer = match question {
+            Question::Report { latencies } => Answer::Report(Box::new(self.report(*latencies))),
+            Question::Clients => Answer::Clients(self.describe_clients()),
+            Question::Kill(filter) => Answer::Killed(self.kill_clients(filter)),
+            Question::Configure => {
+                self.configure();
+                Answer::Done
+            }
+            Question::ResetStats => {
+                self.stats.reset();
+                if self.ks.has(self.core) {
+                    self.ks.shard(self.core).reset_stats();
+                }
+                Answer::Done
+            }
+            Question::Slowlog(newest) => {
+                Answer::Slowlog(self.stats.slowlog.iter().take(*newest).cloned().collect())
+            }
+            Question::ResetSlowlog => {
+                self.stats.slowlog.clear();
+                Answer::Done
+            }
+            Question::Object { db, key } => self.object(*db, key),
+            Question::ActiveExpiry(on) => {
+                self.active_expiry = *on;
+                Answer::Done
+            }
+        };
+        match from {
+            Asker::Core { core, gather } => {
+                let answer = Box::new(answer);
+                self.mesh.send(core, Message::Answer { gather, answer });
+            }
+            Asker::Outside(tell) => tell(answer),
+        }
     }
 
     /// One answer more.
@@ -107,7 +215,13 @@ impl Worker {
         };
         let client = gather.client.filter(|id| self.clients.holds(*id));
         let mut taken = client.and_then(|id| self.clients.take(id.index));
+        let mark = taken
+            .as_deref_mut()
+            .map_or(0, |client| client.conn.replies.writer().len());
         (gather.then)(self, taken.as_deref_mut(), gather.answers);
+        if let (true, Some(client)) = (gather.silent, taken.as_deref_mut()) {
+            client.conn.replies.writer().truncate(mark);
+        }
         if let (Some(id), Some(taken)) = (client, taken) {
             self.clients.put(id.index, taken);
             self.resume(id.index);
@@ -115,21 +229,29 @@ impl Worker {
     }
 
     /// Everything this core tells of itself.
-    pub(super) fn report(&mut self) -> Report {
+    fn report(&mut self, latencies: bool) -> Report {
         let clients = self.clients.len();
-        let mut blocked = 0;
+        let (mut blocked, mut client_bytes) = (0, 0);
         let mut largest = (0, 0);
         for (_, client) in self.clients.iter_mut() {
-            blocked += usize::from(client.waiting != Waiting::Nothing);
+            // Whoever asks waits too, and is not blocked by that.
+            blocked += usize::from(!matches!(
+                client.waiting,
+                Waiting::Nothing | Waiting::Gather(_)
+            ));
+            let owed = client.conn.owed();
+            client_bytes += size_of::<Client>() + client.conn.input.capacity() + owed;
             largest.0 = largest.0.max(client.conn.input.len());
-            largest.1 = largest.1.max(client.conn.owed());
+            largest.1 = largest.1.max(owed);
         }
         let mut report = Report {
             core: self.core,
             cpu: self.cpu,
-            stats: self.stats.clone(),
+            stats: self.stats.snapshot(latencies),
             clients,
             blocked,
+            client_bytes,
+            cpu_time: machine::cpu_time(Whose::Thread),
             largest,
             log: self.log.report(),
             acceleration: self.acceleration,
@@ -142,6 +264,7 @@ impl Worker {
             let databases = self.settings.server.databases;
             let shard = self.ks.shard(self.core);
             report.shard = shard.stats();
+            report.shard_bytes = shard.bytes_used() as u64;
             report.databases = (0..databases)
                 .map(|db| (shard.len(db), shard.expires(db), shard.average_ttl(db, now)))
                 .collect();

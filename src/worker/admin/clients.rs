@@ -1,0 +1,297 @@
+//! CLIENT INFO, CLIENT LIST and CLIENT KILL. The rest of CLIENT needs no other core and is in
+//! `session.rs`.
+//!
+//! Source: the Redis command pages of the three.
+
+use super::super::Worker;
+use super::super::client::Client;
+use super::super::gather::{Answer, ClientInfo, KillFilter, Question};
+use super::super::session::DEFAULT_USER;
+use super::super::tick::Flow;
+use crate::command::{Command, Error};
+use crate::net::conn::Phase;
+use crate::resp::number::parse_i64;
+
+/// Whether a client type that CLIENT LIST and CLIENT KILL know is the one every client here has.
+fn is_normal(kind: &[u8]) -> Result<bool, Error> {
+    let known = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
+    if known("normal") {
+        Ok(true)
+    } else if ["master", "replica", "slave", "pubsub"]
+        .into_iter()
+        .any(known)
+    {
+        Ok(false)
+    } else {
+        let kind = String::from_utf8_lossy(kind);
+        Err(Error::message(format!("ERR Unknown client type '{kind}'")))
+    }
+}
+
+/// Which clients CLIENT LIST shows.
+#[derive(Debug, PartialEq)]
+enum Shown {
+    All,
+    None,
+    Ids(Vec<u64>),
+}
+
+fn shown(argv: &[&[u8]]) -> Result<Shown, Error> {
+    match argv {
+        [_, _] => Ok(Shown::All),
+        [_, _, option, kind] if option.eq_ignore_ascii_case(b"type") => Ok(match is_normal(kind)? {
+            true => Shown::All,
+            false => Shown::None,
+        }),
+        [_, _, option, ids @ ..] if option.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
+            let ids = ids.iter().map(|id| {
+                let id = parse_i64(id).ok_or(Error::Text("ERR Invalid client ID"))?;
+                // No client has a negative number.
+                Ok(u64::try_from(id).unwrap_or(0))
+            });
+            ids.collect::<Result<_, Error>>().map(Shown::Ids)
+        }
+        _ => Err(Error::Syntax),
+    }
+}
+
+/// A CLIENT KILL: whom, and which form the answer has.
+#[derive(Debug)]
+struct Kill {
+    filter: KillFilter,
+    /// `CLIENT KILL ip:port`, answered with OK instead of a count.
+    old_form: bool,
+    /// Whether the client that asks is spared.
+    skip_me: bool,
+}
+
+fn kill(argv: &[&[u8]]) -> Result<Kill, Error> {
+    let text = |bytes: &[u8]| Some(String::from_utf8_lossy(bytes).into_owned());
+    let mut kill = Kill {
+        filter: KillFilter::default(),
+        old_form: false,
+        skip_me: true,
+    };
+    if let [_, _, addr] = argv {
+        kill.filter.addr = text(addr);
+        kill.old_form = true;
+        kill.skip_me = false;
+        return Ok(kill);
+    }
+    let filter = &mut kill.filter;
+    let (pairs, rest) = argv[2..].as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(Error::Syntax);
+    }
+    for [option, value] in pairs {
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        let positive = |error| {
+            let n = parse_i64(value).filter(|n| *n > 0);
+            n.map(|n| n as u64).ok_or(Error::Text(error))
+        };
+        if is("id") {
+            filter.id = Some(positive("ERR client-id should be greater than 0")?);
+        } else if is("type") {
+            filter.normal = Some(is_normal(value)?);
+        } else if is("addr") {
+            filter.addr = text(value);
+        } else if is("laddr") {
+            filter.laddr = text(value);
+        } else if is("user") {
+            if *value != DEFAULT_USER.as_bytes() {
+                let user = String::from_utf8_lossy(value);
+                return Err(Error::message(format!("ERR No such user '{user}'")));
+            }
+            filter.user = text(value);
+        } else if is("maxage") {
+            filter.max_age_s = Some(positive("ERR maxage should be greater than 0")?);
+        } else if is("skipme") {
+            kill.skip_me = if value.eq_ignore_ascii_case(b"yes") {
+                true
+            } else if value.eq_ignore_ascii_case(b"no") {
+                false
+            } else {
+                return Err(Error::Syntax);
+            };
+        } else {
+            return Err(Error::Syntax);
+        }
+    }
+    Ok(kill)
+}
+
+impl KillFilter {
+    fn matches(&self, client: &Client, now_ms: u64) -> bool {
+        let age_s = now_ms.saturating_sub(client.since_ms) / 1000;
+        let same = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
+        self.id.is_none_or(|id| id == client.id)
+            && same(&self.addr, &client.addr)
+            && same(&self.laddr, &client.laddr)
+            && same(&self.user, DEFAULT_USER)
+            && self.normal != Some(false)
+            && self.max_age_s.is_none_or(|least| age_s >= least)
+    }
+}
+
+impl Worker {
+    pub(super) fn client_info(&mut self, client: &mut Client, row: &'static Command) -> Flow {
+        client.last = Some(row);
+        let line = Worker::describe(client, self.clock.unix_ms) + "\n";
+        self.reply(client).verbatim("txt", line);
+        Flow::Next
+    }
+
+    pub(super) fn client_list(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        argv: &[&[u8]],
+    ) -> Result<Flow, Error> {
+        let shown = shown(argv)?;
+        let then = move |worker: &mut Worker, client: Option<&mut Client>, answers: Vec<Answer>| {
+            let Some(client) = client else { return };
+            let mut list: Vec<ClientInfo> = answers
+                .into_iter()
+                .filter_map(|answer| match answer {
+                    Answer::Clients(clients) => Some(clients),
+                    _ => None,
+                })
+                .flatten()
+                .filter(|info| match &shown {
+                    Shown::All => true,
+                    Shown::None => false,
+                    Shown::Ids(ids) => ids.contains(&info.id),
+                })
+                .collect();
+            list.sort_unstable_by_key(|info| info.id);
+            let mut text = String::new();
+            for info in &list {
+                text.push_str(&info.line);
+                text.push('\n');
+            }
+            worker.reply(client).verbatim("txt", text);
+        };
+        Ok(self.ask(client, index, Question::Clients, Box::new(then)))
+    }
+
+    /// This core's clients.
+    pub(super) fn describe_clients(&mut self) -> Vec<ClientInfo> {
+        let now = self.clock.unix_ms;
+        self.clients
+            .iter_mut()
+            .filter(|(_, client)| client.conn.phase != Phase::Shut)
+            .map(|(_, client)| ClientInfo {
+                id: client.id,
+                line: Worker::describe(client, now),
+            })
+            .collect()
+    }
+
+    pub(super) fn client_kill(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        argv: &[&[u8]],
+    ) -> Result<Flow, Error> {
+        let Kill {
+            mut filter,
+            old_form,
+            skip_me,
+        } = kill(argv)?;
+        // Whoever asks gets the answer first, and is closed after it if it is meant too.
+        let me_too = !skip_me && filter.matches(client, self.clock.unix_ms);
+        filter.skip = Some(client.id);
+        let then = move |worker: &mut Worker, client: Option<&mut Client>, answers: Vec<Answer>| {
+            let others: u64 = answers
+                .iter()
+                .map(|answer| match answer {
+                    Answer::Killed(n) => *n,
+                    _ => 0,
+                })
+                .sum();
+            let killed = others + u64::from(me_too);
+            let Some(client) = client else { return };
+            match (old_form, killed) {
+                (true, 0) => worker.refuse(client, Error::Text("ERR No such client")),
+                (true, _) => worker.reply(client).ok(),
+                (false, n) => worker.reply(client).int(n as i64),
+            }
+            if me_too {
+                client.conn.phase = Phase::Draining;
+            }
+        };
+        Ok(self.ask(client, index, Question::Kill(filter), Box::new(then)))
+    }
+
+    /// Closes the clients of this core that are meant; how many.
+    pub(super) fn kill_clients(&mut self, filter: &KillFilter) -> u64 {
+        let now = self.clock.unix_ms;
+        let meant: Vec<u32> = self
+            .clients
+            .iter_mut()
+            .filter(|(_, client)| {
+                client.conn.phase != Phase::Shut
+                    && filter.skip != Some(client.id)
+                    && filter.matches(client, now)
+            })
+            .map(|(index, _)| index)
+            .collect();
+        for &index in &meant {
+            self.close(index);
+        }
+        meant.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        line.split(' ').map(str::as_bytes).collect()
+    }
+
+    #[test]
+    fn list_takes_a_type_or_ids() {
+        let shown = |line: &str| shown(&words(line)).map_err(|e| e.to_string());
+        assert_eq!(shown("client list"), Ok(Shown::All));
+        assert_eq!(shown("client list TYPE Normal"), Ok(Shown::All));
+        assert_eq!(shown("client list type replica"), Ok(Shown::None));
+        assert_eq!(
+            shown("client list id 3 0 -7"),
+            Ok(Shown::Ids(vec![3, 0, 0]))
+        );
+        for (line, error) in [
+            ("client list id", "ERR syntax error"),
+            ("client list id 1 x", "ERR Invalid client ID"),
+            ("client list type foo", "ERR Unknown client type 'foo'"),
+            ("client list foo 1", "ERR syntax error"),
+        ] {
+            assert_eq!(shown(line).unwrap_err(), error, "{line}");
+        }
+    }
+
+    #[test]
+    fn kill_has_two_forms_and_filters() {
+        let old = kill(&words("client kill 127.0.0.1:5")).unwrap();
+        assert!(old.old_form && !old.skip_me);
+        let new = kill(&words(
+            "client kill id 7 TYPE pubsub laddr a:1 skipme no maxage 3 user default",
+        ))
+        .unwrap();
+        assert!(!new.old_form && !new.skip_me);
+        assert_eq!((new.filter.id, new.filter.normal), (Some(7), Some(false)));
+        assert_eq!(new.filter.max_age_s, Some(3));
+        for (line, error) in [
+            ("client kill id 0", "ERR client-id should be greater than 0"),
+            ("client kill id x", "ERR client-id should be greater than 0"),
+            ("client kill type foo", "ERR Unknown client type 'foo'"),
+            ("client kill user bob", "ERR No such user 'bob'"),
+            ("client kill skipme maybe", "ERR syntax error"),
+            ("client kill id 1 type", "ERR syntax error"),
+            ("client kill addr a foo b", "ERR syntax error"),
+        ] {
+            assert_eq!(kill(&words(line)).unwrap_err().to_string(), error, "{line}");
+        }
+    }
+}
