@@ -245,6 +245,8 @@ class Reader:
             for _ in range(n):
                 core, seq, ident, length, tag = c.number(8), c.number(8), c.take(16), c.number(8), c.take(16)
                 ends[core] = (seq, ident, length, tag, c.number(8), c.number(8))
+                if c.number(8):
+                    raise Refused("segments were released to a checkpoint, which this reader does not read")
             if not c.ended:
                 raise Refused("an opening with bytes to spare")
         return out[::-1]
@@ -423,7 +425,7 @@ def vector_segment(algorithm):
     def part(core, lsn, data):
         return le(core, 2) + le(0, 2) + le(1, 4) + le(lsn, 8) + le(len(data), 8)
 
-    opening = le(3, 8) + le(2, 8) + le(1, 8) + le(0, 8) + le(1, 8) + b"\x11" * 16 + le(12288, 8) + b"\x22" * 16 + le(9, 8) + le(5, 8)
+    opening = le(3, 8) + le(2, 8) + le(1, 8) + le(0, 8) + le(1, 8) + b"\x11" * 16 + le(12288, 8) + b"\x22" * 16 + le(9, 8) + le(5, 8) + le(0, 8)
     both = le(99, 8) + le(2, 2) + bytes(6) + part(0, 2, b"left") + part(1, 7, b"right") + b"leftright"
     data = unit(1, 2, b"hello") + unit(2, 2, both)
     frames = [(OPENING, 0, 1, 0, opening), (DATA, 0, 1, 2, data), (SEAL, LAST, 3, 0, le(3, 8) + le(3, 8))]
