@@ -107,7 +107,7 @@ impl Worker {
             core,
             encoding: meta.encoding,
             bytes: meta.value_len,
-            idle_s: u64::from(meta.idle_secs),
+            idle_s: meta.idle_secs,
         }))
     }
 }
