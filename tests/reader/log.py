@@ -262,6 +262,8 @@ class Reader:
                 raise Refused(f"{segment.name}: it does not follow the segment before")
             if segment.first_frame != log.frames:
                 raise Refused(f"{segment.name}: first frame")
+            if segment.first_lsn != log.next_lsn + (partial is not None):
+                raise Refused(f"{segment.name}: first LSN")
             sealed = False
             for frame in segment.frames():
                 # What an earlier run's end does not hold does not count.
@@ -278,7 +280,9 @@ class Reader:
                         return log
                 elif frame.kind == SEAL:
                     c = Little(frame.payload)
-                    if (c.number(8), c.number(8)) != (log.frames, log.next_lsn) or not c.ended:
+                    # A unit that goes on in the next segment has begun: the next one that begins is the one after.
+                    begins = log.next_lsn + (partial is not None)
+                    if (c.number(8), c.number(8)) != (log.frames, begins) or not c.ended:
                         raise Refused(f"{segment.name}: the seal does not fit")
                     sealed = True
                     if frame.flags & LAST:

@@ -34,7 +34,7 @@ fn ten_thousand_connections_and_a_thousand_half_open_ones() {
     raise_files((SERVED + HALF_OPEN + 1000) as u64);
     let mut home = Home::new();
     home.shards(2)
-        .set("server.maxclients", 2 * SERVED)
+        .set("server.maxclients", SERVED + HALF_OPEN + 200)
         .text("tls.handshake_timeout", "600s");
     let mut server = home.start();
 
