@@ -25,13 +25,19 @@ fn error(reply: Value) -> String {
 }
 
 fn clients(wire: &mut Wire, command: &str) -> Vec<String> {
-    wire.say(command).text().lines().map(str::to_owned).collect()
+    wire.say(command)
+        .text()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 fn field(line: &str, name: &str) -> String {
     let start = format!("{name}=");
     let found = line.split(' ').find_map(|f| f.strip_prefix(&start));
-    found.unwrap_or_else(|| panic!("no {name} in {line}")).to_owned()
+    found
+        .unwrap_or_else(|| panic!("no {name} in {line}"))
+        .to_owned()
 }
 
 #[test]
@@ -48,19 +54,32 @@ fn client_list_shows_every_cores_clients_by_number() {
             let lines = clients(&mut wire, "CLIENT LIST");
             (lines.len() == 9).then_some(lines)
         });
-        let ids: Vec<u64> = lines.iter().map(|l| field(l, "id").parse().expect("a number")).collect();
+        let ids: Vec<u64> = lines
+            .iter()
+            .map(|l| field(l, "id").parse().expect("a number"))
+            .collect();
         assert!(ids.is_sorted(), "{ids:?}");
         for n in 0..8 {
-            assert!(lines.iter().any(|l| field(l, "name") == format!("other{n}")));
+            assert!(
+                lines
+                    .iter()
+                    .any(|l| field(l, "name") == format!("other{n}"))
+            );
         }
-        let mine = lines.iter().find(|l| field(l, "id") == me).expect("this client");
+        let mine = lines
+            .iter()
+            .find(|l| field(l, "id") == me)
+            .expect("this client");
         assert_eq!(field(mine, "cmd"), "client|list");
         let only = clients(&mut wire, &format!("CLIENT LIST ID {me} 0"));
         assert_eq!(only.len(), 1);
         assert_eq!(field(&only[0], "addr"), field(mine, "addr"));
         assert_eq!(clients(&mut wire, "CLIENT LIST TYPE pubsub"), [""; 0]);
         let info = wire.say("CLIENT INFO").text();
-        assert!(info.starts_with(&format!("id={me} ")) && info.ends_with('\n'), "{info}");
+        assert!(
+            info.starts_with(&format!("id={me} ")) && info.ends_with('\n'),
+            "{info}"
+        );
     });
 }
 
@@ -69,16 +88,29 @@ fn client_kill_counts_and_closes_on_every_core() {
     on_one_and_two_cores(|home| {
         let server = home.start();
         let mut others: Vec<Wire> = (0..6).map(|_| server.connect()).collect();
-        let addrs: Vec<String> =
-            others.iter_mut().map(|o| field(&o.say("CLIENT INFO").text(), "addr")).collect();
+        let addrs: Vec<String> = others
+            .iter_mut()
+            .map(|o| field(&o.say("CLIENT INFO").text(), "addr"))
+            .collect();
         let mut wire = server.connect();
         // The connection that saw the server start may linger for a moment.
-        eventually("seven clients", || (clients(&mut wire, "CLIENT LIST").len() == 7).then_some(()));
+        eventually("seven clients", || {
+            (clients(&mut wire, "CLIENT LIST").len() == 7).then_some(())
+        });
         assert_eq!(wire.say(&format!("CLIENT KILL {}", addrs[0])), Value::ok());
-        assert_eq!(error(wire.say(&format!("CLIENT KILL {}", addrs[0]))), "ERR No such client");
+        assert_eq!(
+            error(wire.say(&format!("CLIENT KILL {}", addrs[0]))),
+            "ERR No such client"
+        );
         assert!(others[0].until_closed().is_empty());
-        assert_eq!(wire.say(&format!("CLIENT KILL ADDR {}", addrs[1])), Value::Int(1));
-        assert_eq!(wire.say(&format!("CLIENT KILL ADDR {} TYPE pubsub", addrs[2])), Value::Int(0));
+        assert_eq!(
+            wire.say(&format!("CLIENT KILL ADDR {}", addrs[1])),
+            Value::Int(1)
+        );
+        assert_eq!(
+            wire.say(&format!("CLIENT KILL ADDR {} TYPE pubsub", addrs[2])),
+            Value::Int(0)
+        );
         assert_eq!(wire.say("CLIENT KILL TYPE normal"), Value::Int(4));
         assert_eq!(wire.say("PING").text(), "PONG");
         // Whoever kills itself still hears the count.
@@ -92,7 +124,10 @@ fn config_set_is_in_force_on_every_core_and_all_or_nothing() {
     on_one_and_two_cores(|home| {
         let server = home.start();
         let mut wires: Vec<Wire> = (0..6).map(|_| server.connect()).collect();
-        assert_eq!(wires[0].say("CONFIG SET maxmemory 100mb slowlog-max-len 7"), Value::ok());
+        assert_eq!(
+            wires[0].say("CONFIG SET maxmemory 100mb slowlog-max-len 7"),
+            Value::ok()
+        );
         for wire in &mut wires {
             let got = wire.say("CONFIG GET maxmemory slowlog-max-l*");
             let text: Vec<String> = got.items().iter().map(Value::text).collect();
@@ -104,16 +139,28 @@ fn config_set_is_in_force_on_every_core_and_all_or_nothing() {
             ("CONFIG SET maxmemory 1 maxclients x", "'maxclients'"),
             ("CONFIG SET tls.port 1", "can't set immutable config"),
             ("CONFIG SET maxmemory 1 maxclients", "syntax error"),
-            ("CONFIG SET maxmemory-policy allkeys-lru", "not available in this version"),
+            (
+                "CONFIG SET maxmemory-policy allkeys-lru",
+                "not available in this version",
+            ),
         ] {
             let error = error(wires[1].say(line));
-            assert!(error.starts_with("ERR ") && error.contains(said), "{line}: {error}");
+            assert!(
+                error.starts_with("ERR ") && error.contains(said),
+                "{line}: {error}"
+            );
         }
         let got = wires[2].say("CONFIG GET storage.maxmemory");
         assert_eq!(got.items()[1].text(), "100MiB");
         // The password itself is never shown, and applies to whoever comes from now on.
-        assert_eq!(wires[3].say("CONFIG SET requirepass swordfish"), Value::ok());
-        assert_eq!(wires[4].say("CONFIG GET requirepass").items()[1].text(), "(hidden)");
+        assert_eq!(
+            wires[3].say("CONFIG SET requirepass swordfish"),
+            Value::ok()
+        );
+        assert_eq!(
+            wires[4].say("CONFIG GET requirepass").items()[1].text(),
+            "(hidden)"
+        );
         for _ in 0..4 {
             assert!(error(server.connect().say("GET x")).starts_with("NOAUTH"));
         }
@@ -159,24 +206,51 @@ fn info_adds_the_cores_up() {
         wires[0].say("GET absent");
         wires[1].say("nonsense");
         let wire = &mut wires[2];
-        assert!(wire.figure("keyspace", "db0").starts_with("keys=40,expires=40,avg_ttl="));
+        assert!(
+            wire.figure("keyspace", "db0")
+                .starts_with("keys=40,expires=40,avg_ttl=")
+        );
         assert_eq!(wire.figure("stats", "keyspace_hits"), "40");
         assert_eq!(wire.figure("stats", "keyspace_misses"), "1");
-        assert!(wire.figure("commandstats", "cmdstat_set").starts_with("calls=40,"));
-        assert!(wire.figure("commandstats", "cmdstat_get").starts_with("calls=41,"));
+        assert!(
+            wire.figure("commandstats", "cmdstat_set")
+                .starts_with("calls=40,")
+        );
+        assert!(
+            wire.figure("commandstats", "cmdstat_get")
+                .starts_with("calls=41,")
+        );
         assert_eq!(wire.figure("errorstats", "errorstat_ERR"), "count=1");
-        assert!(wire.figure("latencystats", "latency_percentiles_usec_get").starts_with("p50="));
-        assert_eq!(wire.figure("server", "process_id"), server.pid().to_string());
-        eventually("four clients", || (wire.figure("clients", "connected_clients") == "4").then_some(()));
+        assert!(
+            wire.figure("latencystats", "latency_percentiles_usec_get")
+                .starts_with("p50=")
+        );
+        assert_eq!(
+            wire.figure("server", "process_id"),
+            server.pid().to_string()
+        );
+        eventually("four clients", || {
+            (wire.figure("clients", "connected_clients") == "4").then_some(())
+        });
         assert_eq!(wire.figure("persistence", "aof_enabled"), "1");
-        assert_eq!(wire.figure("persistence", "rdb_changes_since_last_save"), "40");
+        assert_eq!(
+            wire.figure("persistence", "rdb_changes_since_last_save"),
+            "40"
+        );
         assert_eq!(wire.figure("tls", "tls_enabled"), "yes");
         let used: u64 = wire.figure("memory", "used_memory").parse().expect("bytes");
-        let dataset: u64 = wire.figure("memory", "used_memory_dataset").parse().expect("bytes");
+        let dataset: u64 = wire
+            .figure("memory", "used_memory_dataset")
+            .parse()
+            .expect("bytes");
         assert!(dataset > 0 && dataset < used);
         assert_eq!(wire.say("CONFIG RESETSTAT"), Value::ok());
         assert_eq!(wire.figure("stats", "keyspace_hits"), "0");
-        assert!(wire.info("commandstats").iter().all(|(name, _)| name != "cmdstat_set"));
+        assert!(
+            wire.info("commandstats")
+                .iter()
+                .all(|(name, _)| name != "cmdstat_set")
+        );
     });
 }
 
@@ -194,14 +268,29 @@ fn info_encryption_and_encryption_status_tell_what_is_sealed_and_how() {
         let accelerated = wire.figure("encryption", "hardware_acceleration");
         for core in 0..shards.parse().expect("a number") {
             let line = wire.figure("encryption", &format!("core{core}"));
-            for name in ["aes_ni=", ",vaes=", ",avx512=", ",pclmul=", ",backend=", ",gbps_256=", ",gbps_4096=", ",gbps_65536="] {
+            for name in [
+                "aes_ni=",
+                ",vaes=",
+                ",avx512=",
+                ",pclmul=",
+                ",backend=",
+                ",gbps_256=",
+                ",gbps_4096=",
+                ",gbps_65536=",
+            ] {
                 assert!(line.contains(name), "{name} in {line}");
             }
         }
-        let before: u64 = wire.figure("encryption", "sealed_bytes").parse().expect("bytes");
+        let before: u64 = wire
+            .figure("encryption", "sealed_bytes")
+            .parse()
+            .expect("bytes");
         wire.call(&["SET", "key", &"v".repeat(100_000)]);
         eventually("the value sealed", || {
-            let after: u64 = wire.figure("encryption", "sealed_bytes").parse().expect("bytes");
+            let after: u64 = wire
+                .figure("encryption", "sealed_bytes")
+                .parse()
+                .expect("bytes");
             (after >= before + 100_000).then_some(())
         });
         let status = wire.say("ENCRYPTION STATUS").text();
@@ -221,7 +310,10 @@ fn slowlog_merges_the_cores_newest_first() {
     on_one_and_two_cores(|home| {
         let server = home.start();
         let mut wire = server.connect();
-        assert_eq!(wire.say("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 20"), Value::ok());
+        assert_eq!(
+            wire.say("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 20"),
+            Value::ok()
+        );
         for n in 0..30 {
             wire.say(&format!("SET key{n} v"));
         }
@@ -252,11 +344,17 @@ fn latency_histograms_count_every_call() {
             wire.say(&format!("SET key{n} v"));
         }
         wire.say("HELLO 3");
-        let Value::Map(all) = wire.say("LATENCY HISTOGRAM set nonsense") else { panic!("no map") };
-        let [(name, Value::Map(set))] = all.as_slice() else { panic!("{all:?}") };
+        let Value::Map(all) = wire.say("LATENCY HISTOGRAM set nonsense") else {
+            panic!("no map")
+        };
+        let [(name, Value::Map(set))] = all.as_slice() else {
+            panic!("{all:?}")
+        };
         assert_eq!(name.text(), "set");
         assert_eq!((set[0].0.text().as_str(), set[0].1.int()), ("calls", 50));
-        let Value::Map(steps) = &set[1].1 else { panic!("no steps") };
+        let Value::Map(steps) = &set[1].1 else {
+            panic!("no steps")
+        };
         assert_eq!(steps.last().map(|(_, calls)| calls.int()), Some(50));
         assert!(steps.iter().map(|(us, _)| us.int()).is_sorted());
         assert_eq!(wire.say("LATENCY LATEST").items().len(), 0);
@@ -283,10 +381,20 @@ fn debug_object_finds_the_key_on_whatever_core() {
     on_one_and_two_cores(|home| {
         let server = home.start();
         let mut wire = server.connect();
-        for (key, value, encoding) in [("a", "1", "int"), ("b", "short", "embstr"), ("c", &"x".repeat(100), "raw")] {
+        for (key, value, encoding) in [
+            ("a", "1", "int"),
+            ("b", "short", "embstr"),
+            ("c", &"x".repeat(100), "raw"),
+        ] {
             wire.call(&["SET", key, value]);
             let said = wire.say(&format!("DEBUG OBJECT {key}")).text();
-            assert!(said.contains(&format!("encoding:{encoding} serializedlength:{}", value.len())), "{said}");
+            assert!(
+                said.contains(&format!(
+                    "encoding:{encoding} serializedlength:{}",
+                    value.len()
+                )),
+                "{said}"
+            );
         }
         assert_eq!(error(wire.say("DEBUG OBJECT none")), "ERR no such key");
         wire.say("DEBUG SET-ACTIVE-EXPIRE 0");
@@ -296,7 +404,9 @@ fn debug_object_finds_the_key_on_whatever_core() {
         assert_eq!(wire.say("GET gone"), Value::Null);
         wire.say("SET gone v PX 1");
         wire.say("DEBUG SET-ACTIVE-EXPIRE 1");
-        eventually("the key removed", || (wire.say("DBSIZE") == Value::Int(3)).then_some(()));
+        eventually("the key removed", || {
+            (wire.say("DBSIZE") == Value::Int(3)).then_some(())
+        });
     });
 }
 
@@ -306,7 +416,10 @@ fn shutdown_ends_the_server_with_everything_on_the_disk() {
         let mut server = home.start();
         let mut wire = server.connect();
         wire.say("SET key kept");
-        assert_eq!(error(wire.say("SHUTDOWN ABORT")), "ERR No shutdown in progress.");
+        assert_eq!(
+            error(wire.say("SHUTDOWN ABORT")),
+            "ERR No shutdown in progress."
+        );
         assert_eq!(error(wire.say("SHUTDOWN nonsense")), "ERR syntax error");
         wire.ask(&["SHUTDOWN", "NOSAVE"]).expect("sent");
         assert!(wire.until_closed().is_empty());
@@ -370,12 +483,16 @@ fn the_metrics_page_tells_the_cores_figures_over_tls() {
     let socket = || std::net::TcpStream::connect(("127.0.0.1", port)).expect("connected");
     let tls = |path: &str| {
         let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
-        let session = rustls::ClientConnection::new(Arc::clone(home.client()), name).expect("a session");
+        let session =
+            rustls::ClientConnection::new(Arc::clone(home.client()), name).expect("a session");
         get(rustls::StreamOwned::new(session, socket()), path)
     };
     let page = tls("/metrics");
     assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
-    assert!(page.contains("content-type: text/plain; version=0.0.4"), "{page}");
+    assert!(
+        page.contains("content-type: text/plain; version=0.0.4"),
+        "{page}"
+    );
     for line in [
         "ferrite_commands_total{command=\"set\"} 20",
         "ferrite_keys{db=\"0\"} 20",
@@ -400,7 +517,10 @@ fn the_metrics_page_may_be_served_in_the_clear_on_loopback_and_a_taken_port_is_n
     home.set("metrics.port", port).set("metrics.tls", false);
     let (status, said) = home.refused();
     assert_eq!(status.code(), Some(1));
-    assert!(said.contains("metrics port") && said.contains(&port.to_string()), "{said}");
+    assert!(
+        said.contains("metrics port") && said.contains(&port.to_string()),
+        "{said}"
+    );
     drop(taken);
     let port = free_port();
     home.set("metrics.port", port);
