@@ -240,6 +240,7 @@ impl Writer {
             && f.written
         {
             self.written += 1;
+            self.written_lsn = self.written_lsn.max(f.complete);
         }
         if dsync
             && let Some(s) = self.loose.iter_mut().find(|s| s.file == file)

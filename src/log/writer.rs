@@ -126,6 +126,8 @@ pub struct Writer {
     pub(super) loose: VecDeque<Loose>,
     /// The frames that are not known durable, by number from `durable_frames` on.
     pub(super) flights: VecDeque<Flight>,
+    /// The last LSN all of whose frames are written.
+    pub(super) written_lsn: u64,
     /// All frames below are written.
     pub(super) written: u64,
     /// All frames below are durable.
@@ -201,6 +203,7 @@ impl Writer {
             spares,
             loose: VecDeque::new(),
             flights: VecDeque::new(),
+            written_lsn: 0,
             written: 0,
             durable_frames: 0,
             durable_lsn: 0,
@@ -308,6 +311,12 @@ impl Writer {
     /// Every unit up to this one is durable: survives power failure.
     pub fn durable(&self) -> Ticket {
         Ticket(self.durable_lsn)
+    }
+
+    /// Every unit up to this one was taken by the disk: it survives the process, though not yet a
+    /// power failure.
+    pub fn written(&self) -> Ticket {
+        Ticket(self.written_lsn.max(self.durable_lsn))
     }
 
     /// Bytes of effects that were appended and not yet handed out for writing: what the worker

@@ -22,6 +22,9 @@ const INTAKE: usize = 1024 * 1024;
 const INPUT_PAUSE: usize = 64 * 1024 * 1024;
 /// Bytes of effects that wait for the disk above which no command is taken.
 const LOG_PAUSE: usize = 64 * 1024 * 1024;
+/// How long effects may wait for a slow disk, once acknowledged, before no command is taken. Under
+/// `always` nothing is acknowledged before the disk has it.
+const LAG_US: u64 = 200_000;
 /// TLS failures logged a second and core; all are counted.
 const TLS_LOGS: u32 = 5;
 /// Milliseconds that clients have to take their last replies at shutdown.
@@ -427,12 +430,11 @@ impl Worker {
     /// What is done by the clock.
     pub(super) fn housekeep(&mut self) {
         let now = self.clock.now_us;
-        let pause = if self.log_backlogged {
-            LOG_PAUSE / 2
-        } else {
-            LOG_PAUSE
-        };
-        self.log_backlogged = self.log.backlog() > pause;
+        // Half of either bound lets commands in again, so that the door does not rattle.
+        let part = if self.log_backlogged { 2 } else { 1 };
+        let always = self.settings.persistence.appendfsync == Fsync::Always;
+        self.log_backlogged = self.log.backlog() > LOG_PAUSE / part
+            || (!always && self.log.lag(now) > LAG_US / part as u64);
         if self.garbage && matches!(self.home, Home::Here) {
             self.garbage = self.ks.shard(self.core).sweep(SWEEP_BUDGET);
         }

@@ -5,6 +5,7 @@
 //! runs, the loop yields to the executor at least every millisecond.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ struct Running {
     errands: usize,
     last_ticket: u64,
     in_flight: u64,
+    /// When some of the tickets were given that are not written yet, in monotonic microseconds.
+    given: VecDeque<(u64, u64)>,
 }
 
 struct Pending {
@@ -145,6 +148,7 @@ impl LogDrive {
                 errands: 0,
                 last_ticket: 0,
                 in_flight: 0,
+                given: VecDeque::new(),
             }
         });
         LogDrive { log }
@@ -171,14 +175,15 @@ impl LogDrive {
     }
 
     /// Appends one tick's effects.
-    pub fn append(&mut self, effects: &[u8], records: u32) {
+    pub fn append(&mut self, effects: &[u8], records: u32, now_us: u64) {
         if let Some(log) = &mut self.log {
             log.last_ticket = log.writer.append(effects, records).0;
+            log.note(now_us);
         }
     }
 
     /// Appends a transaction across shards.
-    pub fn append_tx(&mut self, record: &Arc<TxRecord>) {
+    pub fn append_tx(&mut self, record: &Arc<TxRecord>, now_us: u64) {
         let Some(log) = &mut self.log else { return };
         let parts: Vec<Part<'_>> = record
             .parts
@@ -196,6 +201,7 @@ impl LogDrive {
             parts: &parts,
         }) {
             log.last_ticket = ticket.0;
+            log.note(now_us);
         }
     }
 
@@ -318,6 +324,22 @@ impl LogDrive {
         self.log.as_ref().map_or(0, |log| log.writer.backlog())
     }
 
+    /// For how long the oldest effects wait that the disk has not taken, in microseconds.
+    pub fn lag(&mut self, now_us: u64) -> u64 {
+        let Some(log) = &mut self.log else { return 0 };
+        let written = log.writer.written().0;
+        while log
+            .given
+            .front()
+            .is_some_and(|(ticket, _)| *ticket <= written)
+        {
+            log.given.pop_front();
+        }
+        log.given
+            .front()
+            .map_or(0, |(_, at)| now_us.saturating_sub(*at))
+    }
+
     /// Starts closing: everything is written, sealed off and synced.
     pub fn close(&mut self) {
         if let Some(log) = &mut self.log {
@@ -361,6 +383,13 @@ impl LogDrive {
 }
 
 impl Running {
+    /// Remembers when a ticket was given, to the millisecond.
+    fn note(&mut self, now_us: u64) {
+        if self.given.back().is_none_or(|(_, at)| now_us - at >= 1000) {
+            self.given.push_back((self.last_ticket, now_us));
+        }
+    }
+
     fn start(&mut self, id: OpId, what: Await, ring: &mut Ring) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.pending.push(None);

@@ -351,7 +351,9 @@ impl Worker {
         }
         let shard: &mut Shard = self.ks.shard(self.core);
         if !shard.effects.is_empty() {
-            self.log.append(&shard.effects.buf, shard.effects.records);
+            let now = self.clock.now_us;
+            self.log
+                .append(&shard.effects.buf, shard.effects.records, now);
             shard.effects.clear();
         }
     }

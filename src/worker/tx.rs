@@ -287,7 +287,7 @@ impl Worker {
         self.ks.put(shard);
         self.home = Home::Here;
         match record {
-            Some(record) => self.log.append_tx(&record),
+            Some(record) => self.log.append_tx(&record, self.clock.now_us),
             None => self.append_effects(),
         }
         if self.settings.persistence.appendfsync == Fsync::Always && self.log.is_on() {
