@@ -130,7 +130,7 @@ async fn wait_for_stop(shared: &Arc<Shared>, asked: &mut mpsc::UnboundedReceiver
         tokio::select! {
             _ = term.recv() => tracing::info!("SIGTERM: stopping"),
             _ = int.recv() => tracing::info!("SIGINT: stopping"),
-            _ = asked.recv() => tracing::info!("SHUTDOWN: stopping"),
+            Some(()) = asked.recv() => tracing::info!("SHUTDOWN: stopping"),
         }
         times += 1;
         if times > 1 {

@@ -398,7 +398,7 @@ impl Ring {
     }
 
     /// The next completion, oldest first.
-    pub fn next(&mut self) -> Option<Completion> {
+    pub fn completion(&mut self) -> Option<Completion> {
         let mut entry = self.cq.next();
         if entry.is_none() {
             self.cq.sync();

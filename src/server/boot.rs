@@ -58,7 +58,8 @@ fn now() -> Duration {
 }
 
 fn identity(settings: &Settings) -> Result<Option<Identity>, String> {
-    if !settings.tls.enabled {
+    let metrics = settings.metrics.port != 0 && settings.metrics.tls;
+    if !settings.tls.enabled && !metrics {
         return Ok(None);
     }
     let missing =

@@ -33,7 +33,7 @@ impl Worker {
         let mut n = 0;
         self.intake = 0;
         self.more_completions = false;
-        while let Some(completion) = self.ring.next() {
+        while let Some(completion) = self.ring.completion() {
             if completion.token.kind != Kind::Timer {
                 n += 1;
             }

@@ -235,8 +235,8 @@ impl Whole {
         for (ours, (keys, expires, ttl)) in self.databases.iter_mut().zip(theirs) {
             let both = ours.1 + expires;
             // The mean over both, each weighted by its number of keys that expire.
-            let sum = u128::from(ours.2) * u128::from(ours.1)
-                + u128::from(*ttl) * u128::from(*expires);
+            let sum =
+                u128::from(ours.2) * u128::from(ours.1) + u128::from(*ttl) * u128::from(*expires);
             ours.2 = sum.checked_div(u128::from(both)).unwrap_or(0) as u64;
             ours.0 += keys;
             ours.1 = both;
@@ -248,6 +248,16 @@ impl Whole {
         self.reports.iter().fold((0, 0), |most, report| {
             (most.0.max(report.largest.0), most.1.max(report.largest.1))
         })
+    }
+
+    /// Whether every core seals on the processor's own instructions.
+    pub fn accelerated(&self) -> bool {
+        let on = |report: &Report| {
+            report
+                .acceleration
+                .is_some_and(|a| a.hardware_acceleration())
+        };
+        !self.reports.is_empty() && self.reports.iter().all(on)
     }
 
     /// Keys in all databases, and those of them that expire.

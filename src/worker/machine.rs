@@ -56,10 +56,12 @@ pub fn purge() -> Result<(), String> {
 
 /// Memory of this process that is in memory, in bytes.
 pub fn resident() -> u64 {
-    let pages = fs::read_to_string("/proc/self/statm").ok().and_then(|text| {
-        let field = text.split(' ').nth(1)?;
-        field.parse::<u64>().ok()
-    });
+    let pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| {
+            let field = text.split(' ').nth(1)?;
+            field.parse::<u64>().ok()
+        });
     // SAFETY: no pointers.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     pages.unwrap_or(0) * page.max(0) as u64

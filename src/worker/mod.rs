@@ -146,7 +146,12 @@ pub struct Worker {
 
     forwarding: Vec<Option<Box<Batch>>>,
     any_forwarding: bool,
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes travel in messages; a batch is never moved"
+    )]
     spare_batches: Vec<Box<Batch>>,
+    #[expect(clippy::vec_box, reason = "as above")]
     answered: Vec<Box<Batch>>,
     held_batches: VecDeque<(u64, Box<Batch>)>,
 

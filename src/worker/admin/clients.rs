@@ -39,10 +39,12 @@ enum Shown {
 fn shown(argv: &[&[u8]]) -> Result<Shown, Error> {
     match argv {
         [_, _] => Ok(Shown::All),
-        [_, _, option, kind] if option.eq_ignore_ascii_case(b"type") => Ok(match is_normal(kind)? {
-            true => Shown::All,
-            false => Shown::None,
-        }),
+        [_, _, option, kind] if option.eq_ignore_ascii_case(b"type") => {
+            Ok(match is_normal(kind)? {
+                true => Shown::All,
+                false => Shown::None,
+            })
+        }
         [_, _, option, ids @ ..] if option.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
             let ids = ids.iter().map(|id| {
                 let id = parse_i64(id).ok_or(Error::Text("ERR Invalid client ID"))?;
@@ -216,7 +218,8 @@ impl Worker {
                 (true, _) => worker.reply(client).ok(),
                 (false, n) => worker.reply(client).int(n as i64),
             }
-            if me_too {
+            // Somebody else may have closed it while it waited.
+            if me_too && client.conn.phase == Phase::Open {
                 client.conn.phase = Phase::Draining;
             }
         };

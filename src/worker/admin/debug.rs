@@ -62,12 +62,11 @@ impl Worker {
             (b"object", [key]) => Ok(self.debug_object(client, index, key)),
             (b"set-active-expire", [on]) => {
                 let on = crate::resp::number::parse_i64(on).unwrap_or(0) != 0;
-                let then =
-                    |worker: &mut Worker, client: Option<&mut Client>, _: Vec<Answer>| {
-                        if let Some(client) = client {
-                            worker.reply(client).ok();
-                        }
-                    };
+                let then = |worker: &mut Worker, client: Option<&mut Client>, _: Vec<Answer>| {
+                    if let Some(client) = client {
+                        worker.reply(client).ok();
+                    }
+                };
                 Ok(self.ask(client, index, Question::ActiveExpiry(on), Box::new(then)))
             }
             (b"reload" | b"loadaof", _) => Err(Error::Text(
@@ -108,7 +107,7 @@ impl Worker {
             core,
             encoding: meta.encoding,
             bytes: meta.value_len,
-            idle_s: u64::from(meta.idle_secs),
+            idle_s: meta.idle_secs,
         }))
     }
 }

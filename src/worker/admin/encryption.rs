@@ -43,15 +43,6 @@ fn algorithm(settings: &Settings) -> &'static str {
     }
 }
 
-/// Whether every core seals on the processor's own instructions.
-pub fn accelerated(whole: &Whole) -> bool {
-    !whole.reports.is_empty()
-        && whole
-            .reports
-            .iter()
-            .all(|report| report.acceleration.is_some_and(|a| a.hardware_acceleration()))
-}
-
 pub fn info(v: &View<'_>, t: &mut Text) {
     let keys = Keys::of(v.shared);
     t.line("enabled", v.settings.seals_log());
@@ -83,9 +74,11 @@ pub fn info(v: &View<'_>, t: &mut Text) {
         t.line("provider", "none");
         t.line("active_deks", 0);
     }
-    t.line("hardware_acceleration", accelerated(v.whole));
+    t.line("hardware_acceleration", v.whole.accelerated());
     for report in &v.whole.reports {
-        let Some(a) = report.acceleration else { continue };
+        let Some(a) = report.acceleration else {
+            continue;
+        };
         let (flags, speed, log) = (a.flags, a.chosen(), &report.log);
         t.line(
             format_args!("core{}", report.core),
@@ -132,7 +125,11 @@ pub fn tls(v: &View<'_>, t: &mut Text) {
             TlsVersion::V1_3 => "1.3",
         };
         t.line("tls_min_version", oldest);
-        let required = if settings.require_client_cert { "yes" } else { "no" };
+        let required = if settings.require_client_cert {
+            "yes"
+        } else {
+            "no"
+        };
         t.line("tls_client_certificates_required", required);
         if let Some(ends) = v.shared.certificate_ends {
             t.line("tls_certificate_ends", ends);
@@ -156,7 +153,7 @@ fn status(settings: &Settings, keys: Option<&Keys>, whole: &Whole) -> String {
     };
     line("enabled", &settings.seals_log());
     line("algorithm", &algorithm(settings));
-    line("hardware_acceleration", &accelerated(whole));
+    line("hardware_acceleration", &whole.accelerated());
     let mut retiring = 0;
     if let Some(keys) = keys {
         retiring = keys.count(DekState::Retiring);
@@ -233,6 +230,8 @@ mod tests {
         let text = status(&settings, Some(&keys), &whole);
         assert!(text.contains("rotation_progress: 0%,") && text.contains("retiring_deks: 1"));
         let text = status(&settings, None, &whole);
-        assert!(text.contains("provider: none\r\n") && text.contains("hardware_acceleration: false"));
+        assert!(
+            text.contains("provider: none\r\n") && text.contains("hardware_acceleration: false")
+        );
     }
 }

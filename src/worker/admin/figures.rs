@@ -126,9 +126,30 @@ pub fn memory(v: &View<'_>, t: &mut Text) {
     t.line("allocator_active", a.active);
     t.line("allocator_resident", a.resident);
     t.bytes("total_system_memory", total);
-    zeros(t, &["used_memory_lua", "used_memory_vm_eval", "used_memory_scripts_eval"]);
-    zeros(t, &["number_of_cached_scripts", "number_of_functions", "number_of_libraries"]);
-    zeros(t, &["used_memory_vm_functions", "used_memory_vm_total", "used_memory_functions"]);
+    zeros(
+        t,
+        &[
+            "used_memory_lua",
+            "used_memory_vm_eval",
+            "used_memory_scripts_eval",
+        ],
+    );
+    zeros(
+        t,
+        &[
+            "number_of_cached_scripts",
+            "number_of_functions",
+            "number_of_libraries",
+        ],
+    );
+    zeros(
+        t,
+        &[
+            "used_memory_vm_functions",
+            "used_memory_vm_total",
+            "used_memory_functions",
+        ],
+    );
     t.bytes("used_memory_scripts", 0);
     t.bytes("maxmemory", v.settings.storage.maxmemory);
     let policy = match v.settings.storage.maxmemory_policy {
@@ -151,16 +172,34 @@ pub fn memory(v: &View<'_>, t: &mut Text) {
     t.line("mem_cluster_links", 0);
     t.line("mem_aof_buffer", v.whole.log.pending);
     t.line("mem_allocator", "jemalloc");
-    zeros(t, &["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
+    zeros(
+        t,
+        &[
+            "active_defrag_running",
+            "lazyfree_pending_objects",
+            "lazyfreed_objects",
+        ],
+    );
 }
 
 pub fn persistence(v: &View<'_>, t: &mut Text) {
     let log = &v.whole.log;
     let recovery = &v.shared.recovery;
-    zeros(t, &["loading", "async_loading", "current_cow_peak", "current_cow_size"]);
+    zeros(
+        t,
+        &[
+            "loading",
+            "async_loading",
+            "current_cow_peak",
+            "current_cow_size",
+        ],
+    );
     t.line("current_cow_size_age", 0);
     t.line("current_fork_perc", "0.00");
-    zeros(t, &["current_save_keys_processed", "current_save_keys_total"]);
+    zeros(
+        t,
+        &["current_save_keys_processed", "current_save_keys_total"],
+    );
     // Every write since the start: nothing has been saved as a whole.
     t.line("rdb_changes_since_last_save", log.records);
     t.line("rdb_bgsave_in_progress", 0);
@@ -169,7 +208,10 @@ pub fn persistence(v: &View<'_>, t: &mut Text) {
     t.line("rdb_last_bgsave_time_sec", -1);
     t.line("rdb_current_bgsave_time_sec", -1);
     zeros(t, &["rdb_saves", "rdb_last_cow_size"]);
-    zeros(t, &["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    zeros(
+        t,
+        &["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"],
+    );
     t.line("aof_enabled", u8::from(log.on));
     zeros(t, &["aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
     t.line("aof_last_rewrite_time_sec", -1);
@@ -178,7 +220,14 @@ pub fn persistence(v: &View<'_>, t: &mut Text) {
     zeros(t, &["aof_rewrites", "aof_rewrites_consecutive_failures"]);
     let status = if log.refusal.is_some() { "err" } else { "ok" };
     t.line("aof_last_write_status", status);
-    zeros(t, &["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    zeros(
+        t,
+        &[
+            "aof_last_cow_size",
+            "module_fork_in_progress",
+            "module_fork_last_cow_size",
+        ],
+    );
     if !log.on {
         return;
     }
@@ -216,7 +265,10 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
     t.line("instantaneous_ops_per_sec", rates.commands.round());
     t.line("total_net_input_bytes", s.net_in);
     t.line("total_net_output_bytes", s.net_out);
-    zeros(t, &["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    zeros(
+        t,
+        &["total_net_repl_input_bytes", "total_net_repl_output_bytes"],
+    );
     let kbps = |bytes: f64| format!("{:.2}", bytes / 1024.0);
     t.line("instantaneous_input_kbps", kbps(rates.net_in));
     t.line("instantaneous_output_kbps", kbps(rates.net_out));
@@ -227,19 +279,51 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
     t.line("expired_keys", shard.expired);
     t.line("expired_keys_by_cycle", shard.expired_by_cycle);
     zeros(t, &["evicted_keys", "evicted_clients"]);
-    zeros(t, &["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    zeros(
+        t,
+        &[
+            "total_eviction_exceeded_time",
+            "current_eviction_exceeded_time",
+        ],
+    );
     t.line("keyspace_hits", shard.hits);
     t.line("keyspace_misses", shard.misses);
-    zeros(t, &["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
-    zeros(t, &["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
-    zeros(t, &["slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"]);
+    zeros(
+        t,
+        &["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"],
+    );
+    zeros(
+        t,
+        &["latest_fork_usec", "total_forks", "migrate_cached_sockets"],
+    );
+    zeros(
+        t,
+        &[
+            "slave_expires_tracked_keys",
+            "active_defrag_hits",
+            "active_defrag_misses",
+        ],
+    );
     zeros(t, &["active_defrag_key_hits", "active_defrag_key_misses"]);
-    zeros(t, &["total_active_defrag_time", "current_active_defrag_time"]);
-    zeros(t, &["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    zeros(
+        t,
+        &["total_active_defrag_time", "current_active_defrag_time"],
+    );
+    zeros(
+        t,
+        &[
+            "tracking_total_keys",
+            "tracking_total_items",
+            "tracking_total_prefixes",
+        ],
+    );
     t.line("unexpected_error_replies", 0);
     t.line("total_error_replies", errors);
     t.line("dump_payload_sanitizations", 0);
-    t.line("client_output_buffer_limit_disconnections", s.output_limit_closes);
+    t.line(
+        "client_output_buffer_limit_disconnections",
+        s.output_limit_closes,
+    );
     t.line("total_forwarded_commands", s.forwarded);
     t.line("total_cross_shard_transactions", s.transactions);
 }
@@ -253,7 +337,10 @@ pub fn replication(_: &View<'_>, t: &mut Text) {
     t.line("master_repl_offset", 0);
     t.line("second_repl_offset", -1);
     zeros(t, &["repl_backlog_active", "repl_backlog_size"]);
-    zeros(t, &["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+    zeros(
+        t,
+        &["repl_backlog_first_byte_offset", "repl_backlog_histlen"],
+    );
 }
 
 pub fn cpu(v: &View<'_>, t: &mut Text) {
@@ -286,7 +373,7 @@ pub fn cores(v: &View<'_>, t: &mut Text) {
         let keys: u64 = report.databases.iter().map(|db| db.0).sum();
         let processor = report.cpu.map_or("any".to_owned(), |cpu| cpu.to_string());
         t.line(
-            format_args!("core{}", report.core),
+            format_args!("load_core{}", report.core),
             format_args!(
                 "cpu={processor},clients={},keys={keys},bytes={},commands={},forwarded={},executed_for_others={},\
                  transactions={},ticks={},ring_enters={},used_cpu_sys={:.6},used_cpu_user={:.6}",

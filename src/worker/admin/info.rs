@@ -152,8 +152,7 @@ impl Worker {
 
     /// What sections are written from, as of now.
     pub(super) fn view<'a>(&'a self, whole: &'a Whole) -> View<'a> {
-        self.shared
-            .measure_memory(self.settings.storage.maxmemory);
+        self.shared.measure_memory(self.settings.storage.maxmemory);
         View {
             whole,
             settings: &self.settings,
@@ -172,17 +171,26 @@ mod tests {
 
     fn names(arguments: &[&str]) -> Vec<&'static str> {
         let arguments: Vec<&[u8]> = arguments.iter().map(|a| a.as_bytes()).collect();
-        chosen(&arguments).iter().map(|&i| SECTIONS[i].name).collect()
+        chosen(&arguments)
+            .iter()
+            .map(|&i| SECTIONS[i].name)
+            .collect()
     }
 
     #[test]
     fn sections_come_in_their_own_order_and_once() {
-        assert_eq!(names(&["keyspace", "SERVER", "server"]), ["server", "keyspace"]);
+        assert_eq!(
+            names(&["keyspace", "SERVER", "server"]),
+            ["server", "keyspace"]
+        );
         assert!(names(&["nonsense"]).is_empty());
         assert_eq!(names(&["everything"]).len(), SECTIONS.len());
         assert_eq!(names(&["default"]), names(&[]));
         assert!(!names(&[]).contains(&"commandstats"));
-        assert_eq!(names(&["default", "commandstats"]).len(), names(&[]).len() + 1);
+        assert_eq!(
+            names(&["default", "commandstats"]).len(),
+            names(&[]).len() + 1
+        );
     }
 
     #[test]

@@ -42,12 +42,10 @@ fn diagnosis(used: u64, peak: u64, resident: u64) -> String {
 enum Figure {
     Int(i64),
     Ratio(f64),
-    /// A database: bytes of its tables are not told apart from those of its keys.
-    Database,
 }
 
-fn figures(v: &View<'_>) -> Vec<(String, Figure)> {
-    use Figure::{Database, Int, Ratio};
+fn figures(v: &View<'_>) -> Vec<(&'static str, Figure)> {
+    use Figure::{Int, Ratio};
     let m = uses(v);
     let a = &v.allocator;
     let startup = v.shared.startup_memory;
@@ -55,8 +53,8 @@ fn figures(v: &View<'_>) -> Vec<(String, Figure)> {
     let keys = v.whole.keys().0;
     let int = |n: u64| Int(n as i64);
     let less = |a: u64, b: u64| Int(a as i64 - b as i64);
-    let mut list: Vec<(String, Figure)> = Vec::new();
-    let mut put = |name: &str, figure| list.push((name.to_owned(), figure));
+    let mut list: Vec<(&'static str, Figure)> = Vec::new();
+    let mut put = |name, figure| list.push((name, figure));
     put("peak.allocated", int(m.peak));
     put("total.allocated", int(m.used));
     put("startup.allocated", int(startup));
@@ -67,11 +65,6 @@ fn figures(v: &View<'_>) -> Vec<(String, Figure)> {
     put("aof.buffer", int(v.whole.log.pending));
     put("lua.caches", Int(0));
     put("functions.caches", Int(0));
-    for (db, (keys, ..)) in v.whole.databases.iter().enumerate() {
-        if *keys > 0 {
-            put(&format!("db.{db}"), Database);
-        }
-    }
     put("overhead.total", int(m.overhead));
     put("keys.count", int(keys));
     put(
@@ -87,7 +80,10 @@ fn figures(v: &View<'_>) -> Vec<(String, Figure)> {
     put("allocator.allocated", int(a.allocated));
     put("allocator.active", int(a.active));
     put("allocator.resident", int(a.resident));
-    put("allocator-fragmentation.ratio", Ratio(ratio(a.active, a.allocated)));
+    put(
+        "allocator-fragmentation.ratio",
+        Ratio(ratio(a.active, a.allocated)),
+    );
     put("allocator-fragmentation.bytes", less(a.active, a.allocated));
     put("allocator-rss.ratio", Ratio(ratio(a.resident, a.active)));
     put("allocator-rss.bytes", less(a.resident, a.active));
@@ -111,13 +107,6 @@ impl Worker {
                 match figure {
                     Figure::Int(n) => reply.int(*n),
                     Figure::Ratio(n) => reply.double(*n),
-                    Figure::Database => {
-                        reply.map(2);
-                        for part in ["overhead.hashtable.main", "overhead.hashtable.expires"] {
-                            reply.bulk(part);
-                            reply.int(0);
-                        }
-                    }
                 }
             }
         };
@@ -148,6 +137,9 @@ mod tests {
         assert!(diagnosis(MIB, 50 * MIB, 90 * MIB).starts_with("Very little"));
         assert!(diagnosis(100 * MIB, 110 * MIB, 120 * MIB).starts_with("Nothing is wrong"));
         let text = diagnosis(100 * MIB, 200 * MIB, 190 * MIB);
-        assert!(text.contains("Peak:") && text.contains("\nResident:"), "{text}");
+        assert!(
+            text.contains("Peak:") && text.contains("\nResident:"),
+            "{text}"
+        );
     }
 }

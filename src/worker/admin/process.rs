@@ -39,11 +39,7 @@ fn parse(argv: &[&[u8]]) -> Result<Shutdown, Error> {
 }
 
 impl Worker {
-    pub(super) fn shutdown(
-        &mut self,
-        client: &mut Client,
-        argv: &[&[u8]],
-    ) -> Result<Flow, Error> {
+    pub(super) fn shutdown(&mut self, client: &mut Client, argv: &[&[u8]]) -> Result<Flow, Error> {
         let how = parse(argv)?;
         if how.abort {
             return Err(Error::Text(match self.stopping {
@@ -82,9 +78,8 @@ impl Worker {
             SessionCmd::Wait => {
                 // No replica can come, so there is nothing to wait for however many are wanted.
                 parse_i64(argv[1]).ok_or(Error::NotInteger)?;
-                let timeout = parse_i64(argv[2]).ok_or(Error::Text(
-                    "ERR timeout is not an integer or out of range",
-                ))?;
+                let timeout = parse_i64(argv[2])
+                    .ok_or(Error::Text("ERR timeout is not an integer or out of range"))?;
                 if timeout < 0 {
                     return Err(Error::Text("ERR timeout is negative"));
                 }
@@ -92,7 +87,9 @@ impl Worker {
             }
             SessionCmd::Bgsave
                 if argv.len() > 2
-                    || argv.get(1).is_some_and(|w| !w.eq_ignore_ascii_case(b"schedule")) =>
+                    || argv
+                        .get(1)
+                        .is_some_and(|w| !w.eq_ignore_ascii_case(b"schedule")) =>
             {
                 return Err(Error::Syntax);
             }
@@ -128,11 +125,7 @@ mod tests {
         assert_eq!(parse("shutdown"), Ok(Shutdown::default()));
         assert!(parse("shutdown NOSAVE now force").is_ok());
         assert!(parse("shutdown abort").unwrap().abort);
-        for bad in [
-            "shutdown foo",
-            "shutdown save nosave",
-            "shutdown abort now",
-        ] {
+        for bad in ["shutdown foo", "shutdown save nosave", "shutdown abort now"] {
             assert_eq!(parse(bad), Err(Error::Syntax), "{bad}");
         }
     }
