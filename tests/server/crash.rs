@@ -12,7 +12,7 @@ use crate::common::random::Random;
 use crate::common::server::{Home, Server};
 use crate::common::slots;
 use crate::common::wire::{Value, Wire, command};
-use crate::oracle::{Journal, Words, random_write};
+use crate::oracle::{Journal, Loss, Words, random_write};
 
 /// Age from which an acknowledged write must have survived under `everysec`.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -207,14 +207,14 @@ fn number(value: &Value) -> i64 {
     }
 }
 
-/// Holds what is there against what every writer knows. Returns how many acknowledged writes were lost.
-fn settle(wire: &mut Wire, writers: &mut [Writer], shared: &mut Shared, due: Instant) -> usize {
-    let mut lost = 0;
+/// Holds what is there against what every writer knows. Returns the acknowledged writes that were lost.
+fn settle(wire: &mut Wire, writers: &mut [Writer], shared: &mut Shared, due: Instant) -> Loss {
+    let mut lost = Loss::default();
     let (mut counts, mut acked) = ((0, 0), 0);
     for writer in writers.iter_mut() {
         for journal in &mut writer.journals {
             let least = journal.due(due);
-            lost += journal.settle(wire, least);
+            journal.settle(wire, least, &mut lost);
         }
         let found: Vec<i64> = writer
             .tags
@@ -239,11 +239,11 @@ fn settle(wire: &mut Wire, writers: &mut [Writer], shared: &mut Shared, due: Ins
             there >= bound.map_or(0, |b| b.0),
             "MSET {bound:?} was acknowledged, {there} is there"
         );
-        lost += writer
+        writer
             .everywhere_acked
             .iter()
             .filter(|(n, _)| *n > there)
-            .count();
+            .for_each(|(_, at)| lost.note(*at));
         // The sequence goes on from what survived.
         writer.everywhere_sent = there;
         writer.everywhere_acked.clear();
@@ -268,7 +268,7 @@ fn settle(wire: &mut Wire, writers: &mut [Writer], shared: &mut Shared, due: Ins
                     "transfer {} was acknowledged and is gone",
                     transfer.id
                 );
-                lost += usize::from(transfer.acked.is_some());
+                transfer.acked.iter().for_each(|&at| lost.note(at));
             }
         }
         counts.0 += writer.counts_acked.iter().filter(|at| **at <= due).count() as u64;
@@ -292,7 +292,7 @@ fn settle(wire: &mut Wire, writers: &mut [Writer], shared: &mut Shared, due: Ins
         range.contains(&found),
         "the counter is {found}, must be in {range:?}"
     );
-    lost += (shared.counter + acked).saturating_sub(found) as usize;
+    lost.writes += (shared.counter + acked).saturating_sub(found) as usize;
     shared.counter = found;
     lost
 }
@@ -326,7 +326,7 @@ fn rounds(policy: &str, shards: &[usize], rounds: usize) {
         .map(|i| Writer::new(i, &tags, random.next()))
         .collect();
     let mut shared = Shared::default();
-    let (mut lost, mut most) = (0, 0);
+    let (mut lost, mut most, mut oldest) = (0, 0, Duration::ZERO);
     let mut killed = Instant::now();
     for round in 0..=rounds {
         home.shards(shards[random.below(shards.len())]);
@@ -344,8 +344,9 @@ fn rounds(policy: &str, shards: &[usize], rounds: usize) {
                 .expect("the machine has been up for longer"),
         };
         let now = settle(&mut server.connect(), &mut writers, &mut shared, due);
-        lost += now;
-        most = most.max(now);
+        lost += now.writes;
+        most = most.max(now.writes);
+        oldest = oldest.max(now.oldest.map_or(Duration::ZERO, |at| killed - at));
         if round == rounds {
             server.stop();
             break;
@@ -357,7 +358,7 @@ fn rounds(policy: &str, shards: &[usize], rounds: usize) {
         killed = load_and_kill(server, &mut writers, Duration::from_millis(pause as u64));
     }
     println!(
-        "{policy}, shards {shards:?}: {rounds} kills, {lost} acknowledged writes lost, at most {most} in one"
+        "{policy}, shards {shards:?}: {rounds} kills, {lost} acknowledged writes lost, at most {most} in one, the oldest {oldest:?} before its kill"
     );
     if policy == "always" {
         assert_eq!(lost, 0, "always loses nothing");

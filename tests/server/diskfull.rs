@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::common::eventually;
 use crate::common::server::{Home, Server};
+use crate::common::slots;
 use crate::common::wire::{Value, Wire, command};
 
 /// A process that does nothing but hold the namespace, and the way in.
@@ -131,15 +132,17 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Writes until the server refuses. Returns how many were acknowledged, and the refusal.
-fn write_until_refused(wire: &mut Wire, name: &str) -> (usize, String) {
+/// Writes to one shard (that of the hash tag) until the server refuses. Returns how many were acknowledged, and the
+/// refusal.
+fn write_until_refused(wire: &mut Wire, tag: &str, name: &str) -> (usize, String) {
     let value = "x".repeat(10_000);
     for i in 0..10_000 {
-        match wire.call(&["SET", &format!("{name}:{i}"), &value]) {
+        let key = format!("{{{tag}}}{name}:{i}");
+        match wire.call(&["SET", &key, &value]) {
             Value::Simple(_) => {}
             Value::Error(why) => {
                 assert_eq!(
-                    wire.call(&["EXISTS", &format!("{name}:{i}")]),
+                    wire.call(&["EXISTS", &key]),
                     Value::Int(0),
                     "refused, and done all the same"
                 );
@@ -149,6 +152,17 @@ fn write_until_refused(wire: &mut Wire, name: &str) -> (usize, String) {
         }
     }
     panic!("100 MB went onto a small disk");
+}
+
+/// Fills every shard's log. Returns how many writes each took.
+fn fill(wire: &mut Wire, tags: &[String], name: &str) -> Vec<usize> {
+    tags.iter()
+        .map(|tag| {
+            let (n, why) = write_until_refused(wire, tag, name);
+            assert!(why.starts_with("MISCONF"), "{why}");
+            n
+        })
+        .collect()
 }
 
 fn full_and_back(policy: &str, shards: usize) {
@@ -161,78 +175,96 @@ fn full_and_back(policy: &str, shards: usize) {
     let server = disk.start(&home);
     std::fs::write(&filler, vec![1; 8 << 20]).expect("the filler fits");
     let mut wire = server.connect();
-    assert_eq!(wire.say("SET before it"), Value::ok());
-    let (first, why) = write_until_refused(&mut wire, "a");
-    assert!(why.starts_with("MISCONF"), "{why}");
+    let tags = slots::tags(shards);
+    for tag in &tags {
+        assert_eq!(wire.say(&format!("SET {{{tag}}}before it")), Value::ok());
+    }
+    let first = fill(&mut wire, &tags, "a");
     assert!(
-        first > 100,
-        "only {first} writes of 10 kB fitted into 16 MiB"
+        first.iter().sum::<usize>() > 100,
+        "only {first:?} writes of 10 kB fitted into 16 MiB"
     );
 
     // Everything that writes is refused, in every form; reading goes on.
+    let tag = &tags[0];
     for line in [
-        "DEL before",
-        "INCR n",
-        "APPEND before x",
-        "EXPIRE before 100",
-        "MSET x 1 y 2",
+        "DEL {}before",
+        "INCR {}n",
+        "APPEND {}before x",
+        "EXPIRE {}before 100",
+        "MSET {}x 1 {}y 2",
         "FLUSHALL",
-        "GETDEL before",
-        "RENAME before after",
+        "GETDEL {}before",
+        "RENAME {}before {}after",
     ] {
-        let reply = wire.say(line);
+        let reply = wire.say(&line.replace("{}", &format!("{{{tag}}}")));
         assert!(
             matches!(&reply, Value::Error(e) if e.starts_with("MISCONF")),
             "{line}: {reply:?}"
         );
     }
     assert_eq!(wire.say("MULTI"), Value::ok());
-    let queued = wire.say("SET in multi");
+    let queued = wire.say(&format!("SET {{{tag}}}in multi"));
     let executed = wire.say("EXEC");
     let refused = |v: &Value| matches!(v, Value::Error(e) if e.starts_with("MISCONF") || e.starts_with("EXECABORT"));
     assert!(
         refused(&queued) || refused(&executed) || executed.items().iter().all(refused),
         "{queued:?} {executed:?}"
     );
-    assert_eq!(wire.say("GET in"), Value::Null);
-    assert_eq!(wire.say("GET before"), Value::bulk("it"));
+    assert_eq!(wire.say(&format!("GET {{{tag}}}in")), Value::Null);
+    assert_eq!(wire.say(&format!("GET {{{tag}}}before")), Value::bulk("it"));
     assert_eq!(
-        wire.call(&["STRLEN", &format!("a:{}", first - 1)]),
+        wire.call(&["STRLEN", &format!("{{{tag}}}a:{}", first[0] - 1)]),
         Value::Int(10_000)
     );
-    assert_eq!(wire.say("DBSIZE"), Value::Int(first as i64 + 1));
+    let stored = (first.iter().sum::<usize>() + shards) as i64;
+    assert_eq!(wire.say("DBSIZE"), Value::Int(stored));
 
     // Space returns, and writing with it.
     std::fs::remove_file(&filler).expect("remove");
-    eventually("writes are taken again", || {
-        (wire.say("SET again yes") == Value::ok()).then_some(())
-    });
-    let (second, why) = write_until_refused(&mut wire, "b");
-    assert!(why.starts_with("MISCONF"), "{why}");
-    assert!(second > 100, "only {second} writes after 8 MiB were freed");
+    for tag in &tags {
+        eventually("writes are taken again", || {
+            (wire.say(&format!("SET {{{tag}}}again yes")) == Value::ok()).then_some(())
+        });
+    }
+    let second = fill(&mut wire, &tags, "b");
+    assert!(
+        second.iter().sum::<usize>() > 100,
+        "only {second:?} writes after 8 MiB were freed"
+    );
+    // The disk is full, and the end is in good order all the same.
     server.stop();
 
     // With space again, a restart has everything that was acknowledged.
     drop(wire);
-    enlarge(&disk, 48);
+    enlarge(&disk, 64);
     let server = disk.start(&home);
     let mut wire = server.connect();
     let mut bytes = Vec::new();
-    for (name, n) in [("a", first), ("b", second)] {
-        for i in 0..n {
-            bytes.extend(command(&["STRLEN", &format!("{name}:{i}")]));
+    let mut expected = 0;
+    for (name, counts) in [("a", &first), ("b", &second)] {
+        for (tag, n) in tags.iter().zip(counts) {
+            expected += n;
+            for i in 0..*n {
+                bytes.extend(command(&["STRLEN", &format!("{{{tag}}}{name}:{i}")]));
+            }
         }
     }
     wire.send(&bytes).expect("sent");
-    for i in 0..first + second {
+    for i in 0..expected {
         assert_eq!(
             wire.reply().expect("a reply"),
             Value::Int(10_000),
             "write {i}"
         );
     }
-    assert_eq!(wire.say("GET again"), Value::bulk("yes"));
-    assert_eq!(wire.say("DBSIZE"), Value::Int((first + second) as i64 + 2));
+    for tag in &tags {
+        assert_eq!(wire.say(&format!("GET {{{tag}}}again")), Value::bulk("yes"));
+    }
+    assert_eq!(
+        wire.say("DBSIZE"),
+        Value::Int((expected + 2 * shards) as i64)
+    );
     assert_eq!(wire.say("SET after restart"), Value::ok());
 }
 

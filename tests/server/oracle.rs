@@ -108,6 +108,22 @@ pub fn random_write(random: &mut Random, prefix: &str, unique: &str) -> Words {
     words
 }
 
+/// Acknowledged writes that a crash took.
+#[derive(Default)]
+pub struct Loss {
+    pub writes: usize,
+    /// When the oldest of them was acknowledged.
+    pub oldest: Option<Instant>,
+}
+
+impl Loss {
+    /// One more, acknowledged at this moment.
+    pub fn note(&mut self, acknowledged: Instant) {
+        self.writes += 1;
+        self.oldest = Some(self.oldest.map_or(acknowledged, |o| o.min(acknowledged)));
+    }
+}
+
 /// The writes of one connection to the keys below one prefix, which all live on one shard.
 pub struct Journal {
     pub prefix: String,
@@ -177,9 +193,9 @@ impl Journal {
     }
 
     /// Reads what is there now and holds it against the journal: it must be a prefix of at least `due` writes.
-    /// Then what is there becomes the base of the next round. Returns how many acknowledged writes were lost.
+    /// Then what is there becomes the base of the next round. Notes which acknowledged writes were lost.
     #[track_caller]
-    pub fn settle(&mut self, wire: &mut Wire, due: usize) -> usize {
+    pub fn settle(&mut self, wire: &mut Wire, due: usize, loss: &mut Loss) {
         let found = read(wire, &self.keys());
         let Some((_, most)) = self.prefixes(&found) else {
             panic!(
@@ -196,11 +212,10 @@ impl Journal {
             self.acked.len(),
             short(&self.writes[most])
         );
-        let lost = self.acked.len().saturating_sub(most);
+        self.acked.iter().skip(most).for_each(|&at| loss.note(at));
         self.base = found;
         self.writes.clear();
         self.acked.clear();
-        lost
     }
 
     /// The keys on which the state after all acknowledged writes differs from what was found.
