@@ -313,7 +313,7 @@ mod tests {
         )]);
         assert_eq!(
             text(&map, Style::People),
-            "1# \"k\" => 1~ (true)\n   2~ (double) 1.5\n"
+            "1# \"k\" => \n   1~ (true)\n   2~ (double) 1.5\n"
         );
     }
 

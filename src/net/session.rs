@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
+};
 use rustls::{Error, ServerConfig};
 
 use super::outbuf::OutBuf;
@@ -127,7 +129,8 @@ impl Session {
             let state = match state {
                 Ok(state) => state,
                 Err(e) => {
-                    drain_alerts(&mut self.tls, out);
+                    used += discard;
+                    drain_alerts(&mut self.tls, &mut tls[used..], out);
                     return Err(e);
                 }
             };
@@ -170,37 +173,63 @@ impl Session {
     /// # Errors
     /// A session that may not send: the handshake is not done, or its keys are exhausted.
     pub fn seal(&mut self, plain: &[u8], out: &mut OutBuf) -> Result<(), Error> {
+        let mut sealed = Err(Error::HandshakeNotComplete);
+        self.when_writable(out, |traffic, out| sealed = seal_into(traffic, plain, out))?;
+        sealed
+    }
+
+    /// Appends the closing alert.
+    pub fn close(&mut self, out: &mut OutBuf) {
+        // A session that cannot say good-bye is closed without it.
+        let _ = self.when_writable(out, |mut traffic, out| {
+            if let Ok(n) = traffic.queue_close_notify(out.room(256)) {
+                out.wrote(n);
+            }
+        });
+    }
+
+    /// Calls `f` when rustls is ready to send application data.
+    ///
+    /// rustls has to be shown what it has seen and not consumed, or it loses its place: so it is
+    /// given `partial` each time, which is empty but for a record that is still arriving.
+    fn when_writable(
+        &mut self,
+        out: &mut OutBuf,
+        f: impl FnOnce(WriteTraffic<'_, ServerConnectionData>, &mut OutBuf),
+    ) -> Result<(), Error> {
         loop {
-            let UnbufferedStatus { state, .. } = self.tls.process_tls_records(&mut []);
+            let UnbufferedStatus { state, discard, .. } =
+                self.tls.process_tls_records(&mut self.partial);
             match state? {
-                ConnectionState::WriteTraffic(mut traffic) => {
-                    let records = plain.len().div_ceil(RECORD).max(1);
-                    let mut room = plain.len() + records * RECORD_OVERHEAD;
-                    loop {
-                        match traffic.encrypt(plain, out.room(room)) {
-                            Ok(n) => {
-                                out.wrote(n);
-                                return Ok(());
-                            }
-                            Err(EncryptError::InsufficientSize(e)) => room = e.required_size,
-                            Err(EncryptError::EncryptExhausted) => return Err(Error::EncryptError),
-                        }
-                    }
+                ConnectionState::WriteTraffic(traffic) => {
+                    f(traffic, out);
+                    self.partial.drain(..discard);
+                    return Ok(());
                 }
                 ConnectionState::EncodeTlsData(mut data) => encode(&mut data, out)?,
                 ConnectionState::TransmitTlsData(transmit) => transmit.done(),
                 _ => return Err(Error::HandshakeNotComplete),
             }
+            self.partial.drain(..discard);
         }
     }
+}
 
-    /// Appends the closing alert.
-    pub fn close(&mut self, out: &mut OutBuf) {
-        let UnbufferedStatus { state, .. } = self.tls.process_tls_records(&mut []);
-        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = state
-            && let Ok(n) = traffic.queue_close_notify(out.room(256))
-        {
-            out.wrote(n);
+fn seal_into(
+    mut traffic: WriteTraffic<'_, ServerConnectionData>,
+    plain: &[u8],
+    out: &mut OutBuf,
+) -> Result<(), Error> {
+    let records = plain.len().div_ceil(RECORD).max(1);
+    let mut room = plain.len() + records * RECORD_OVERHEAD;
+    loop {
+        match traffic.encrypt(plain, out.room(room)) {
+            Ok(n) => {
+                out.wrote(n);
+                return Ok(());
+            }
+            Err(EncryptError::InsufficientSize(e)) => room = e.required_size,
+            Err(EncryptError::EncryptExhausted) => return Err(Error::EncryptError),
         }
     }
 }
@@ -223,9 +252,11 @@ fn encode<D>(
 }
 
 /// After an error rustls holds the alert that tells the client why.
-fn drain_alerts(tls: &mut UnbufferedServerConnection, out: &mut OutBuf) {
+fn drain_alerts(tls: &mut UnbufferedServerConnection, rest: &mut [u8], out: &mut OutBuf) {
+    let mut used = 0;
     for _ in 0..4 {
-        let UnbufferedStatus { state, .. } = tls.process_tls_records(&mut []);
+        let UnbufferedStatus { state, discard, .. } = tls.process_tls_records(&mut rest[used..]);
+        used += discard;
         match state {
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
                 if encode(&mut data, out).is_err() {

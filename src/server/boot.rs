@@ -1,7 +1,8 @@
 //! From settings to running cores.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -112,6 +113,21 @@ pub fn try_files(loaded: &Loaded) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a port is free. A server that was just killed may hold it a moment longer: the kernel closes
+/// what an io_uring used after the process has gone.
+fn free_port(ip: IpAddr, port: u16) -> io::Result<()> {
+    const TRIES: u32 = 20;
+    for _ in 1..TRIES {
+        match listen::probe(ip, port) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            result => return result,
+        }
+    }
+    listen::probe(ip, port)
+}
+
 fn lock(dir: &Path) -> Result<File, String> {
     let name = |e: &dyn std::fmt::Display| format!("data directory {}: {e}", dir.display());
     DirBuilder::new()
@@ -197,10 +213,10 @@ pub fn boot(
     let provider = provider(&settings)?;
     for &ip in &settings.server.bind {
         if settings.tls.enabled {
-            listen::probe(ip, settings.tls.port).map_err(|e| format!("TLS port: {e}"))?;
+            free_port(ip, settings.tls.port).map_err(|e| format!("TLS port: {e}"))?;
         }
         if settings.server.port != 0 {
-            listen::probe(ip, settings.server.port).map_err(|e| format!("plaintext port: {e}"))?;
+            free_port(ip, settings.server.port).map_err(|e| format!("plaintext port: {e}"))?;
         }
     }
     let mut keyring = match provider {

@@ -205,7 +205,10 @@ impl Worker {
                             client.conn.stop_reading(&mut self.ring);
                         }
                     }
-                    Ok(Arrival::Closed) => client.leaving = true,
+                    Ok(Arrival::Closed) => {
+                        client.leaving = true;
+                        note(&mut self.output, index, &mut client.has_output);
+                    }
                     Err(Broken::Tls { error, established }) => {
                         client.conn.phase = Phase::Draining;
                         note(&mut self.output, index, &mut client.has_output);
@@ -433,7 +436,8 @@ impl Worker {
         // Half of either bound lets commands in again, so that the door does not rattle.
         let part = if self.log_backlogged { 2 } else { 1 };
         let always = self.settings.persistence.appendfsync == Fsync::Always;
-        self.log_backlogged = self.log.backlog() > LOG_PAUSE / part
+        self.log_backlogged = self.log.is_short()
+            || self.log.backlog() > LOG_PAUSE / part
             || (!always && self.log.lag(now) > LAG_US / part as u64);
         if self.garbage && matches!(self.home, Home::Here) {
             self.garbage = self.ks.shard(self.core).sweep(SWEEP_BUDGET);
@@ -599,7 +603,24 @@ impl Worker {
             self.log.close();
             return false;
         }
-        self.closing_log && self.log.closed()
+        if self.closing_log && !self.log.closed() {
+            // A full disk would keep us for ever. What it has taken is recovered at the next start.
+            let since = self.stopping.unwrap_or_default();
+            if self.clock.now_us.saturating_sub(since) > 2 * DRAIN_MS * 1000 {
+                tracing::error!(
+                    core = self.core,
+                    bytes = self.log.backlog(),
+                    "the log cannot be closed ({}): what it still held is lost",
+                    self.log
+                        .accepts()
+                        .err()
+                        .map_or_else(String::new, |e| e.to_string())
+                );
+                return true;
+            }
+            return false;
+        }
+        self.closing_log
     }
 }
 

@@ -23,6 +23,7 @@ type Finished = Rc<RefCell<Vec<(OpId, Option<FileNo>, io::Result<Option<RealFile
 /// A core's log, or the absence of one.
 pub struct LogDrive {
     log: Option<Running>,
+    segment_size: u64,
 }
 
 /// A log that was opened, ready to be handed to its core.
@@ -129,7 +130,7 @@ fn file_of(files: &Files, no: FileNo) -> io::Result<&RealFile> {
 
 impl LogDrive {
     /// The drive of an opened log; every other core's must be open too.
-    pub fn new(open: Option<OpenLog>) -> LogDrive {
+    pub fn new(open: Option<OpenLog>, segment_size: u64) -> LogDrive {
         let log = open.map(|open| {
             let OpenLog {
                 mut writer,
@@ -151,7 +152,7 @@ impl LogDrive {
                 given: VecDeque::new(),
             }
         });
-        LogDrive { log }
+        LogDrive { log, segment_size }
     }
 
     /// Whether there is a log.
@@ -338,6 +339,16 @@ impl LogDrive {
         log.given
             .front()
             .map_or(0, |(_, at)| now_us.saturating_sub(*at))
+    }
+
+    /// Whether the space that is reserved gets short while more of it is being made. Commands then
+    /// wait, so that what is acknowledged has its place on the disk; if none can be made, writes are
+    /// refused instead.
+    pub fn is_short(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| {
+            let least = (self.segment_size / 16).min(4 << 20) + log.writer.backlog() as u64;
+            log.writer.room() < least && log.writer.accepts().is_ok() && log.last_ticket > 0
+        })
     }
 
     /// Starts closing: everything is written, sealed off and synced.

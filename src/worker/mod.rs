@@ -208,7 +208,7 @@ impl Worker {
             clients: Slab::default(),
             ks: parts.keyspace,
             home: Home::Here,
-            log: LogDrive::new(parts.log),
+            log: LogDrive::new(parts.log, parts.settings.persistence.aof_segment_size),
             settings: parts.settings,
             shared: parts.shared,
             tls: parts.tls,

@@ -210,6 +210,12 @@ impl Worker {
         let input = mem::take(&mut client.conn.input);
         let mut end = None;
         for job in jobs {
+            if client.conn.owed() > PAUSE_ABOVE {
+                // It comes back on the list when a send ends.
+                end = Some(job.span.0);
+                client.conn.parser = Parser::default();
+                break;
+            }
             let mine = &args[job.args.0 as usize..][..job.args.1 as usize];
             let flow = with_argv(mine, &input, |argv| self.one(&mut client, index, job, argv));
             match flow {
