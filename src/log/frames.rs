@@ -27,7 +27,8 @@ impl Writer {
         let window = self.config.batch_window.as_micros() as u64;
         if let Some(open) = &mut self.composer.open {
             let since = *open.since.get_or_insert(self.now);
-            let waited = self.now.saturating_sub(since) >= window;
+            let waited =
+                std::mem::take(&mut self.hurried) || self.now.saturating_sub(since) >= window;
             if self.config.policy != Policy::Always
                 && (waited || self.composer.target_reached() || self.phase == Phase::Closing)
             {

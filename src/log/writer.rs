@@ -126,6 +126,8 @@ pub struct Writer {
     pub(super) loose: VecDeque<Loose>,
     /// The frames that are not known durable, by number from `durable_frames` on.
     pub(super) flights: VecDeque<Flight>,
+    /// The open frame is not to wait for more.
+    pub(super) hurried: bool,
     /// The last LSN all of whose frames are written.
     pub(super) written_lsn: u64,
     /// All frames below are written.
@@ -204,6 +206,7 @@ impl Writer {
             loose: VecDeque::new(),
             flights: VecDeque::new(),
             written_lsn: 0,
+            hurried: false,
             written: 0,
             durable_frames: 0,
             durable_lsn: 0,
@@ -311,6 +314,11 @@ impl Writer {
     /// Every unit up to this one is durable: survives power failure.
     pub fn durable(&self) -> Ticket {
         Ticket(self.durable_lsn)
+    }
+
+    /// Somebody waits for what was appended: the frame it is in goes out with the next poll.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
     }
 
     /// Every unit up to this one was taken by the disk: it survives the process, though not yet a

@@ -196,7 +196,7 @@ impl Worker {
         while matches!(self.home, Home::Here) {
             match self.queue.pop_front() {
                 Some(Message::Exec(batch)) => self.run_batch(batch),
-                Some(Message::Take { tx, from }) => self.lend(tx, from),
+                Some(Message::Take { tx, from, writes }) => self.promise(tx, from, writes),
                 Some(Message::Ask { from, question }) => self.answer(from, &question),
                 Some(_) => unreachable!("only commands, takes and questions wait for the shard"),
                 None => break,

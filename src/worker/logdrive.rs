@@ -341,6 +341,22 @@ impl LogDrive {
             .map_or(0, |(_, at)| now_us.saturating_sub(*at))
     }
 
+    /// Whether everything that was appended would be there after the process was killed; under
+    /// `always`, after a power failure. If not, it is hurried on its way.
+    pub fn settled(&mut self) -> bool {
+        let Some(log) = &mut self.log else {
+            return true;
+        };
+        let there = match log.writer.policy() {
+            Policy::Always => log.writer.durable().0,
+            Policy::EverySec | Policy::No => log.writer.written().0,
+        };
+        if there < log.last_ticket {
+            log.writer.hurry();
+        }
+        there >= log.last_ticket
+    }
+
     /// Whether the space that is reserved gets short while more of it is being made. Commands then
     /// wait, so that what is acknowledged has its place on the disk; if none can be made, writes are
     /// refused instead.

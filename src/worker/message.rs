@@ -18,6 +18,8 @@ pub enum Message {
         tx: u64,
         /// The sender.
         from: usize,
+        /// Whether the transaction may write to several shards.
+        writes: bool,
     },
     /// The shard is lent to the transaction.
     Grant {

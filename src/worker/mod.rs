@@ -68,6 +68,9 @@ const SWEEP_BUDGET: usize = 512;
 pub(crate) enum Home {
     /// Here.
     Here,
+    /// Here, and promised to a transaction of that number and core: it is lent when the log has taken
+    /// what came before.
+    Promised(u64, usize),
     /// Lent to a transaction.
     Lent,
 }
@@ -369,6 +372,7 @@ impl Worker {
     fn commit(&mut self, bell: &Rc<dyn Fn()>) {
         self.append_effects();
         self.send_forwarding();
+        self.keep_promise();
         let durable = self.log.durable();
         self.release_answers(durable);
         self.keep_promises(durable);

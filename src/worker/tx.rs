@@ -17,7 +17,7 @@ use super::message::{Message, TxPart, TxRecord};
 use super::slab::Id;
 use super::tick::{Flow, Who};
 use super::{Home, Worker};
-use crate::command::{Command, Run};
+use crate::command::{Command, Run, flag};
 use crate::resp::{Proto, Reply};
 use crate::settings::Fsync;
 use crate::shard::Shard;
@@ -50,6 +50,17 @@ pub enum Work {
     Watch(Vec<Vec<u8>>),
     /// UNWATCH, DISCARD and their like.
     Unwatch(Vec<Watched>),
+}
+
+impl Work {
+    /// Whether it may change what shards hold.
+    fn writes(&self) -> bool {
+        match self {
+            Work::Command { row, .. } => row.0.has(flag::WRITE),
+            Work::Exec(queue, _) => queue.commands.iter().any(|q| q.command.has(flag::WRITE)),
+            Work::Watch(_) | Work::Unwatch(_) => false,
+        }
+    }
 }
 
 /// The context a transaction runs in, copied from its client.
@@ -132,10 +143,12 @@ impl Worker {
     fn take_next(&mut self, id: u64) {
         let Some(tx) = self.txs.get(&id) else { return };
         let shard = tx.needs[tx.has.len()];
+        let writes = tx.needs.len() > 1 && tx.work.writes();
         if shard == self.core {
             self.queue.push_back(Message::Take {
                 tx: id,
                 from: self.core,
+                writes,
             });
             self.queue_stirs = true;
         } else {
@@ -146,13 +159,38 @@ impl Worker {
                 Message::Take {
                     tx: id,
                     from: self.core,
+                    writes,
                 },
             );
         }
     }
 
+    /// Lends this core's shard, or promises it.
+    ///
+    /// A transaction that may write to several shards gets a shard only when that shard's log has taken
+    /// everything before. So wherever the transaction is found after a crash, no participant lacks what
+    /// came before it, and its part can be put behind that.
+    pub(super) fn promise(&mut self, tx: u64, from: usize, writes: bool) {
+        self.append_effects();
+        if writes && !self.log.settled() {
+            self.home = Home::Promised(tx, from);
+        } else {
+            self.lend(tx, from);
+        }
+    }
+
+    /// Lends the shard that was promised, once the log allows it.
+    pub(super) fn keep_promise(&mut self) {
+        if let Home::Promised(tx, from) = self.home
+            && self.log.settled()
+        {
+            self.home = Home::Here;
+            self.lend(tx, from);
+        }
+    }
+
     /// Lends this core's shard.
-    pub(super) fn lend(&mut self, tx: u64, from: usize) {
+    fn lend(&mut self, tx: u64, from: usize) {
         self.append_effects();
         let next_lsn = self.log.next_lsn();
         let Some(shard) = self.ks.take(self.core) else {
