@@ -136,6 +136,8 @@ pub struct Worker {
     sleepers: Vec<u32>,
     /// Listeners to accept on again.
     reaccept: Vec<u32>,
+    /// Clients whose data waits for a receive buffer.
+    starved: VecDeque<u32>,
 
     /// Messages that wait for the shard, in order.
     queue: VecDeque<Message>,
@@ -224,6 +226,7 @@ impl Worker {
             holding: Vec::new(),
             sleepers: Vec::new(),
             reaccept: Vec::new(),
+            starved: VecDeque::new(),
             queue: VecDeque::new(),
             queue_stirs: false,
             txs: HashMap::new(),
@@ -381,6 +384,7 @@ impl Worker {
         self.release_held(durable);
         self.flush_output(hold);
         self.log.drive(self.clock.now_us, &mut self.ring, bell);
+        self.feed_starved();
         self.mesh.flush();
     }
 
@@ -401,6 +405,7 @@ impl Worker {
             || (!self.input.is_empty() && !self.log_backlogged)
             || !self.output.is_empty()
             || self.queue_stirs
+            || !self.starved.is_empty()
             || self.garbage;
         let sends = std::mem::take(&mut self.sends);
         if busy {
