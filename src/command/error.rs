@@ -140,7 +140,7 @@ impl Error {
 }
 
 /// At most `most` bytes of `s`, and none behind a NUL: such texts are shown as C strings.
-fn up_to_nul(s: &[u8], most: usize) -> &[u8] {
+pub(super) fn up_to_nul(s: &[u8], most: usize) -> &[u8] {
     let s = &s[..s.len().min(most)];
     match s.iter().position(|&b| b == 0) {
         Some(end) => &s[..end],

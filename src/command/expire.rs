@@ -1,6 +1,7 @@
 //! Expiry: EXPIRE and its company set it, TTL and its company tell it, PERSIST removes it. What is
 //! stored and logged is always the absolute time in milliseconds.
 
+use super::error::up_to_nul;
 use super::row::{Command, KeySpec, ON_KEY, Run, acl, flag, key};
 use super::{Ctx, Error};
 use crate::resp::number::parse_i64;
@@ -135,7 +136,7 @@ impl Conditions {
                 c.lt = true;
             } else {
                 return Err(Error::message(
-                    [b"ERR Unsupported option ", *option].concat(),
+                    [b"ERR Unsupported option ", up_to_nul(option, usize::MAX)].concat(),
                 ));
             }
         }

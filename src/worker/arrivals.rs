@@ -627,15 +627,12 @@ impl Worker {
             // A full disk would keep us for ever. What it has taken is recovered at the next start.
             let since = self.stopping.unwrap_or_default();
             if self.clock.now_us.saturating_sub(since) > 2 * DRAIN_MS * 1000 {
-                tracing::error!(
-                    core = self.core,
-                    bytes = self.log.backlog(),
-                    "the log cannot be closed ({}): what it still held is lost",
-                    self.log
-                        .accepts()
-                        .err()
-                        .map_or_else(String::new, |e| e.to_string())
-                );
+                self.unclosed = Some(format!(
+                    "core {}: the log cannot be closed, the disk does not take it: {} bytes of effects that \
+                     were acknowledged are lost",
+                    self.core,
+                    self.log.backlog()
+                ));
                 return true;
             }
             return false;

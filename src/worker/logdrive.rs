@@ -362,7 +362,8 @@ impl LogDrive {
     /// refused instead.
     pub fn is_short(&self) -> bool {
         self.log.as_ref().is_some_and(|log| {
-            let least = (self.segment_size / 16).min(4 << 20) + log.writer.backlog() as u64;
+            // Twice what waits: a frame that does not fit leaves the end of a segment unused.
+            let least = (self.segment_size / 2).min(4 << 20) + 2 * log.writer.backlog() as u64;
             log.writer.room() < least && log.writer.accepts().is_ok() && log.last_ticket > 0
         })
     }

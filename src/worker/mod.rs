@@ -184,6 +184,8 @@ pub struct Worker {
     log_backlogged: bool,
     stopping: Option<u64>,
     closing_log: bool,
+    /// Why the log could not be closed, if so.
+    unclosed: Option<String>,
     tls_log_budget: u32,
     /// Whether keys that nobody asks for are removed when their time has come.
     active_expiry: bool,
@@ -261,6 +263,7 @@ impl Worker {
             log_backlogged: false,
             stopping: None,
             closing_log: false,
+            unclosed: None,
             tls_log_budget: 0,
             active_expiry: true,
             clock,
@@ -297,7 +300,7 @@ impl Worker {
             }
             if self.finished() {
                 self.mesh.flush();
-                return Ok(());
+                return self.unclosed.map_or(Ok(()), Err);
             }
             self.empty_ticks = if events + mail > 0 {
                 0
