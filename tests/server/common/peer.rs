@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::PATIENCE;
 use super::certs;
-use super::server::free_port;
+use super::server::{end_with_parent, free_port};
 use super::wire::Wire;
 
 /// A running redis-server with an append-only file. Dropping it ends it.
@@ -58,12 +58,15 @@ impl Redis {
             "--dir",
             ".",
         ];
-        Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        command
             .args(words)
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log)
-            .stderr(Stdio::null())
+            .stderr(Stdio::null());
+        end_with_parent(&mut command);
+        command
             .spawn()
             .expect("redis-server is installed (apt-get install redis-server)")
     }

@@ -32,6 +32,19 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// Sees to it that a process ends when the test that starts it does, even by force.
+pub fn end_with_parent(command: &mut Command) {
+    let ask = || {
+        // SAFETY: prctl with PR_SET_PDEATHSIG takes plain integers and is async-signal-safe.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure calls only prctl and reads errno between fork and exec.
+    unsafe { command.pre_exec(ask) };
+}
+
 /// A directory with a Kek, certificates, a configuration and the data: what outlives a process. The settings are
 /// rows of section, name and TOML value; a later row replaces an earlier one.
 pub struct Home {
@@ -181,15 +194,7 @@ impl Home {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log);
-        let end_with_parent = || {
-            // SAFETY: prctl with PR_SET_PDEATHSIG takes plain integers and is async-signal-safe.
-            match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            }
-        };
-        // SAFETY: the closure calls only prctl and reads errno between fork and exec.
-        unsafe { command.pre_exec(end_with_parent) };
+        end_with_parent(command);
     }
 
     /// Starts the server and waits until it answers.
