@@ -35,6 +35,8 @@ pub struct Session {
     tls: UnbufferedServerConnection,
     partial: Vec<u8>,
     established: bool,
+    /// It failed; rustls must not be asked anything more.
+    broken: bool,
 }
 
 impl Session {
@@ -47,6 +49,7 @@ impl Session {
             tls: UnbufferedServerConnection::new(config)?,
             partial: Vec::new(),
             established: false,
+            broken: false,
         })
     }
 
@@ -130,7 +133,8 @@ impl Session {
                 Ok(state) => state,
                 Err(e) => {
                     used += discard;
-                    drain_alerts(&mut self.tls, &mut tls[used..], out);
+                    self.broken = true;
+                    take_alert(&mut self.tls, &mut tls[used..], out);
                     return Err(e);
                 }
             };
@@ -197,7 +201,7 @@ impl Session {
         out: &mut OutBuf,
         f: impl FnOnce(WriteTraffic<'_, ServerConnectionData>, &mut OutBuf),
     ) -> Result<(), Error> {
-        loop {
+        while !self.broken {
             let UnbufferedStatus { state, discard, .. } =
                 self.tls.process_tls_records(&mut self.partial);
             match state? {
@@ -212,6 +216,7 @@ impl Session {
             }
             self.partial.drain(..discard);
         }
+        Err(Error::General("the session has failed".to_owned()))
     }
 }
 
@@ -251,20 +256,12 @@ fn encode<D>(
     }
 }
 
-/// After an error rustls holds the alert that tells the client why.
-fn drain_alerts(tls: &mut UnbufferedServerConnection, rest: &mut [u8], out: &mut OutBuf) {
-    let mut used = 0;
-    for _ in 0..4 {
-        let UnbufferedStatus { state, discard, .. } = tls.process_tls_records(&mut rest[used..]);
-        used += discard;
-        match state {
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                if encode(&mut data, out).is_err() {
-                    return;
-                }
-            }
-            Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
-            _ => return,
-        }
+/// After an error rustls holds the alert that tells the client why. It is asked for once: a second
+/// question would be taken as an invitation to read the bad record again.
+fn take_alert(tls: &mut UnbufferedServerConnection, rest: &mut [u8], out: &mut OutBuf) {
+    let UnbufferedStatus { state, .. } = tls.process_tls_records(rest);
+    if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
+        // Without room for the alert the connection closes without it.
+        let _ = encode(&mut data, out);
     }
 }

@@ -243,11 +243,7 @@ impl Worker {
     }
 
     fn select(&mut self, client: &mut Client, arg: &[u8]) -> Result<(), Error> {
-        let n = crate::resp::number::parse_i64(arg).ok_or(Error::NotInteger)?;
-        let db = u16::try_from(n)
-            .ok()
-            .filter(|db| *db < self.settings.server.databases);
-        client.db = db.ok_or(Error::DbIndex)?;
+        client.db = crate::command::database(arg, self.settings.server.databases)?;
         self.reply(client).ok();
         Ok(())
     }
