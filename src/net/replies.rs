@@ -69,6 +69,11 @@ impl Replies {
         }
     }
 
+    /// Requests whose replies are still to come.
+    pub fn open(&self) -> usize {
+        self.seats.len()
+    }
+
     /// Whether every request has its reply.
     pub fn settled(&self) -> bool {
         self.seats.is_empty()

@@ -179,6 +179,10 @@ impl Worker {
             }
             if let Some(client) = self.clients.get(Id { index, generation }) {
                 client.conn.replies.fill(item.seat, reply);
+                if client.conn.at < client.conn.input.len() && !client.has_input {
+                    client.has_input = true;
+                    self.input.push(index);
+                }
                 if !client.has_output {
                     client.has_output = true;
                     self.output.push(index);

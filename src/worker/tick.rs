@@ -26,6 +26,9 @@ const PER_CLIENT: usize = 1024;
 const PER_TICK: usize = 8192;
 /// Bytes owed to a client above which it gets nothing more done until it reads.
 pub const PAUSE_ABOVE: usize = 16 * 1024 * 1024;
+/// Requests of one client that may be on their way to other cores: what they answer is only known when
+/// it is here.
+const MOST_OPEN: usize = 128;
 /// Arguments that are gathered without an allocation.
 const FEW: usize = 8;
 
@@ -210,8 +213,8 @@ impl Worker {
         let input = mem::take(&mut client.conn.input);
         let mut end = None;
         for job in jobs {
-            if client.conn.owed() > PAUSE_ABOVE {
-                // It comes back on the list when a send ends.
+            if client.conn.owed() > PAUSE_ABOVE || client.conn.replies.open() >= MOST_OPEN {
+                // It comes back on the list when a send ends, or when answers come.
                 end = Some(job.span.0);
                 client.conn.parser = Parser::default();
                 break;
