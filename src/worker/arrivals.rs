@@ -329,7 +329,7 @@ impl Worker {
     }
 
     /// Lets replies go whose ticket is durable.
-    pub(super) fn release_held(&mut self, durable: u64) {
+    pub(super) fn release_held(&mut self, kept: u64) {
         if self.holding.is_empty() {
             return;
         }
@@ -338,7 +338,7 @@ impl Worker {
             let Some(client) = self.clients.at(index) else {
                 continue;
             };
-            match client.conn.release(durable, &mut self.pool) {
+            match client.conn.release(kept, &mut self.pool) {
                 Ok(released) => {
                     if released {
                         note(&mut self.output, index, &mut client.has_output);
@@ -456,9 +456,14 @@ impl Worker {
         // Half of either bound lets commands in again, so that the door does not rattle.
         let part = if self.log_backlogged { 2 } else { 1 };
         let always = self.settings.persistence.appendfsync == Fsync::Always;
-        self.log_backlogged = self.log.is_short()
-            || self.log.backlog() > LOG_PAUSE / part
-            || (!always && self.log.lag(now) > LAG_US / part as u64);
+        // A log that takes nothing more grows no more: writes are refused, and reads go on.
+        let backlogged = self.log.accepts().is_ok()
+            && (self.log.is_short()
+                || self.log.backlog() > LOG_PAUSE / part
+                || (!always && self.log.lag(now) > LAG_US / part as u64));
+        // What waits in the queue is looked at again when the log has caught up.
+        self.queue_stirs |= self.log_backlogged && !backlogged;
+        self.log_backlogged = backlogged;
         if self.garbage && matches!(self.home, Home::Here) {
             self.garbage = self.ks.shard(self.core).sweep(SWEEP_BUDGET);
         }
@@ -507,7 +512,7 @@ impl Worker {
     }
 
     fn expire(&mut self) {
-        if self.free() && self.active_expiry {
+        if self.free() && self.active_expiry && self.log.accepts().is_ok() {
             let now = self.clock.unix_ms;
             self.ks.shard(self.core).expire_cycle(now, EXPIRE_BUDGET);
         }

@@ -154,12 +154,12 @@ impl Worker {
         }
     }
 
-    /// Sends the batches home that waited for tickets up to `durable`.
-    pub(super) fn release_answers(&mut self, durable: u64) {
+    /// Sends the batches home that waited for tickets up to `kept`.
+    pub(super) fn release_answers(&mut self, kept: u64) {
         while self
             .held_batches
             .front()
-            .is_some_and(|(ticket, _)| *ticket <= durable)
+            .is_some_and(|(ticket, _)| *ticket <= kept)
         {
             if let Some((_, batch)) = self.held_batches.pop_front() {
                 self.mesh.send(batch.from, Message::Done(batch));
@@ -195,9 +195,12 @@ impl Worker {
         }
     }
 
-    /// Handles what waits for the shard, in order, while the shard is here.
+    /// Handles what waits for the shard, in order, while the shard is here and the log keeps up.
     pub(super) fn serve_queue(&mut self) {
         while matches!(self.home, Home::Here) {
+            if self.log_backlogged && !matches!(self.queue.front(), Some(Message::Ask { .. })) {
+                break;
+            }
             match self.queue.pop_front() {
                 Some(Message::Exec(batch)) => self.run_batch(batch),
                 Some(Message::Take { tx, from, writes }) => self.promise(tx, from, writes),

@@ -20,6 +20,10 @@ use crate::net::ring::{Kind, Ring, Token};
 /// Results of errands, shared with the tasks that run them.
 type Finished = Rc<RefCell<Vec<(OpId, Option<FileNo>, io::Result<Option<RealFile>>)>>>;
 
+/// Bytes of reserved space that padding and the ends of segments may take at most, beside as many
+/// again as what waits has.
+const TIGHT: u64 = 64 << 10;
+
 /// A core's log, or the absence of one.
 pub struct LogDrive {
     log: Option<Running>,
@@ -211,11 +215,15 @@ impl LogDrive {
         self.log.as_ref().map_or(0, |log| log.last_ticket)
     }
 
-    /// The last durable ticket.
-    pub fn durable(&self) -> u64 {
+    /// The last ticket that was kept as the policy promises: durable under `always`, else taken by
+    /// the disk.
+    pub fn kept(&self) -> u64 {
         self.log
             .as_ref()
-            .map_or(u64::MAX, |log| log.writer.durable().0)
+            .map_or(u64::MAX, |log| match log.writer.policy() {
+                Policy::Always => log.writer.durable().0,
+                Policy::EverySec | Policy::No => log.writer.written().0,
+            })
     }
 
     /// Changes the policy.
@@ -344,17 +352,11 @@ impl LogDrive {
     /// Whether everything that was appended would be there after the process was killed; under
     /// `always`, after a power failure. If not, it is hurried on its way.
     pub fn settled(&mut self) -> bool {
-        let Some(log) = &mut self.log else {
-            return true;
-        };
-        let there = match log.writer.policy() {
-            Policy::Always => log.writer.durable().0,
-            Policy::EverySec | Policy::No => log.writer.written().0,
-        };
-        if there < log.last_ticket {
+        let kept = self.kept() >= self.last_ticket();
+        if !kept && let Some(log) = &mut self.log {
             log.writer.hurry();
         }
-        there >= log.last_ticket
+        kept
     }
 
     /// Whether the space that is reserved gets short while more of it is being made. Commands then
@@ -365,6 +367,16 @@ impl LogDrive {
             // Twice what waits: a frame that does not fit leaves the end of a segment unused.
             let least = (self.segment_size / 2).min(4 << 20) + 2 * log.writer.backlog() as u64;
             log.writer.room() < least && log.writer.accepts().is_ok() && log.last_ticket > 0
+        })
+    }
+
+    /// Whether what was appended may not have its place on the disk: its replies then wait until it is
+    /// written, so that a disk that fills up at this moment takes nothing from anybody. Rare: it takes
+    /// a tick that brings more than what [`LogDrive::is_short`] keeps free.
+    pub fn is_tight(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| {
+            let waiting = log.writer.backlog() as u64;
+            waiting > 0 && log.writer.room() < 2 * waiting + TIGHT
         })
     }
 

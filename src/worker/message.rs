@@ -29,6 +29,8 @@ pub enum Message {
         shard: Box<Shard>,
         /// The number its log gives to the next record.
         next_lsn: u64,
+        /// Why its log takes no writes, if so.
+        refusal: Option<String>,
     },
     /// The shard comes home.
     Return {

@@ -182,6 +182,8 @@ pub struct Worker {
     last_yield: u64,
     garbage: bool,
     log_backlogged: bool,
+    /// Why the transaction that runs may not write, if so.
+    tx_refusal: Option<String>,
     stopping: Option<u64>,
     closing_log: bool,
     /// Why the log could not be closed, if so.
@@ -261,6 +263,7 @@ impl Worker {
             last_yield: 0,
             garbage: false,
             log_backlogged: false,
+            tx_refusal: None,
             stopping: None,
             closing_log: false,
             unclosed: None,
@@ -335,7 +338,8 @@ impl Worker {
                     tx,
                     shard,
                     next_lsn,
-                } => self.granted(tx, shard, next_lsn),
+                    refusal,
+                } => self.granted(tx, shard, next_lsn, refusal),
                 Message::Return {
                     tx,
                     from,
@@ -371,7 +375,7 @@ impl Worker {
     fn hold(&self) -> Option<u64> {
         let always = self.settings.persistence.appendfsync == Fsync::Always;
         let last = self.log.last_ticket();
-        (always && self.log.durable() < last).then_some(last)
+        ((always || self.log.is_tight()) && self.log.kept() < last).then_some(last)
     }
 
     /// The end of a tick: effects to the log, replies to their clients, messages to other cores.
@@ -379,12 +383,12 @@ impl Worker {
         self.append_effects();
         self.send_forwarding();
         self.keep_promise();
-        let durable = self.log.durable();
-        self.release_answers(durable);
-        self.keep_promises(durable);
+        let kept = self.log.kept();
+        self.release_answers(kept);
+        self.keep_promises(kept);
         let hold = self.hold();
         self.send_answers(hold);
-        self.release_held(durable);
+        self.release_held(kept);
         self.flush_output(hold);
         self.log.drive(self.clock.now_us, &mut self.ring, bell);
         self.feed_starved();

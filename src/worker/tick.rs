@@ -391,10 +391,11 @@ impl Worker {
 
     /// Why no command of this kind may run now, if so.
     pub(super) fn forbids(&mut self, row: &Command) -> Option<command::Error> {
-        if row.has(flag::WRITE)
-            && let Err(refusal) = self.log.accepts()
-        {
-            return Some(command::Error::message(refusal.to_string()));
+        if row.has(flag::WRITE) {
+            let own = self.log.accepts().err().map(|refusal| refusal.to_string());
+            if let Some(why) = own.or_else(|| self.tx_refusal.clone()) {
+                return Some(command::Error::message(why));
+            }
         }
         if row.has(flag::DENYOOM) && self.shared.out_of_memory() {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";

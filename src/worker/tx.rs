@@ -30,6 +30,8 @@ pub struct Tx {
     /// Those it has, in the same order, with the number each one's log gives next.
     has: Vec<(Box<Shard>, u64)>,
     work: Work,
+    /// Why the log of one of them takes no writes, if so.
+    refusal: Option<String>,
     reply: Vec<u8>,
     /// Shards whose word of durability is still to come.
     undurable: usize,
@@ -132,6 +134,7 @@ impl Worker {
             needs,
             has: Vec::new(),
             work,
+            refusal: None,
             reply: Vec::new(),
             undurable: 0,
         };
@@ -172,7 +175,8 @@ impl Worker {
     /// came before it, and its part can be put behind that.
     pub(super) fn promise(&mut self, tx: u64, from: usize, writes: bool) {
         self.append_effects();
-        if writes && !self.log.settled() {
+        // A log that takes nothing may not settle for long; it refuses the writes, so there is nothing to order.
+        if writes && self.log.accepts().is_ok() && !self.log.settled() {
             self.home = Home::Promised(tx, from);
         } else {
             self.lend(tx, from);
@@ -182,7 +186,7 @@ impl Worker {
     /// Lends the shard that was promised, once the log allows it.
     pub(super) fn keep_promise(&mut self) {
         if let Home::Promised(tx, from) = self.home
-            && self.log.settled()
+            && (self.log.accepts().is_err() || self.log.settled())
         {
             self.home = Home::Here;
             self.lend(tx, from);
@@ -193,12 +197,13 @@ impl Worker {
     fn lend(&mut self, tx: u64, from: usize) {
         self.append_effects();
         let next_lsn = self.log.next_lsn();
+        let refusal = self.log.accepts().err().map(|e| e.to_string());
         let Some(shard) = self.ks.take(self.core) else {
             unreachable!("lend is only called while the shard is here");
         };
         self.home = Home::Lent;
         if from == self.core {
-            self.granted(tx, shard, next_lsn);
+            self.granted(tx, shard, next_lsn, refusal);
         } else {
             self.mesh.send(
                 from,
@@ -206,17 +211,25 @@ impl Worker {
                     tx,
                     shard,
                     next_lsn,
+                    refusal,
                 },
             );
         }
     }
 
     /// A shard this core asked for is here.
-    pub(super) fn granted(&mut self, id: u64, shard: Box<Shard>, next_lsn: u64) {
+    pub(super) fn granted(
+        &mut self,
+        id: u64,
+        shard: Box<Shard>,
+        next_lsn: u64,
+        refusal: Option<String>,
+    ) {
         let Some(tx) = self.txs.get_mut(&id) else {
             unreachable!("a transaction stays until it gave back what it borrowed");
         };
         tx.has.push((shard, next_lsn));
+        tx.refusal = tx.refusal.take().or(refusal);
         if tx.has.len() < tx.needs.len() {
             self.take_next(id);
         } else {
@@ -247,7 +260,11 @@ impl Worker {
                         self.work(None, Work::Unwatch(watched), &mut reply);
                     }
                 }
-                _ => self.work(taken.as_deref_mut(), work, &mut reply),
+                _ => {
+                    self.tx_refusal = tx.refusal.take();
+                    self.work(taken.as_deref_mut(), work, &mut reply);
+                    self.tx_refusal = None;
+                }
             }
             tx.reply = reply;
         }
@@ -335,11 +352,11 @@ impl Worker {
     }
 
     /// Tells coordinators what has become durable.
-    pub(super) fn keep_promises(&mut self, durable: u64) {
+    pub(super) fn keep_promises(&mut self, kept: u64) {
         while self
             .promises
             .front()
-            .is_some_and(|(ticket, ..)| *ticket <= durable)
+            .is_some_and(|(ticket, ..)| *ticket <= kept)
         {
             if let Some((_, core, tx)) = self.promises.pop_front() {
                 if core == self.core {
