@@ -176,17 +176,7 @@ impl Worker {
                 let n = n as usize;
                 self.intake += n;
                 self.stats.net_in += n as u64;
-                let window = self.clock.now_us / 1000;
-                if window != self.window {
-                    let last = window == self.window + 1;
-                    self.active_before = if last { self.active_now } else { 0 };
-                    self.active_now = 0;
-                    self.window = window;
-                }
-                if client.window != window {
-                    client.window = window;
-                    self.active_now += 1;
-                }
+                self.patience.active(&mut client.window, self.clock.now_us);
                 let handshaking = client.conn.tls().is_some_and(|tls| !tls.established());
                 let arrival = if open {
                     client.conn.receive(self.ring.buffers.bytes(buffer, n))

@@ -16,6 +16,7 @@ pub mod machine;
 pub mod mesh;
 pub mod message;
 mod multi;
+mod patience;
 mod session;
 pub mod shared;
 pub mod slab;
@@ -38,6 +39,7 @@ use clock::Clock;
 use logdrive::{LogDrive, OpenLog};
 use mesh::Mesh;
 use message::{Batch, Message};
+use patience::Patience;
 use shared::Shared;
 use slab::Slab;
 use stats::Stats;
@@ -171,10 +173,7 @@ pub struct Worker {
     sends: usize,
     intake: usize,
     more_completions: bool,
-    /// Clients that sent something in this millisecond and in the one before.
-    window: u64,
-    active_now: usize,
-    active_before: usize,
+    patience: Patience,
     empty_ticks: u32,
     next_cron: u64,
     next_expire: u64,
@@ -253,9 +252,7 @@ impl Worker {
             sends: 0,
             intake: 0,
             more_completions: false,
-            window: 0,
-            active_now: 0,
-            active_before: 0,
+            patience: Patience::new(),
             empty_ticks: 0,
             next_cron: 0,
             next_expire: 0,
@@ -425,13 +422,8 @@ impl Worker {
         }
         let until = self.next_deadline().saturating_sub(now);
         if self.empty_ticks < EMPTY_TICKS {
-            let target = (self.active_before.max(self.active_now) / 2).clamp(1, 32);
+            let (target, min_wait) = self.patience.wait(self.settings.server.max_wait);
             let timeout = LONGEST_WAIT.min(Duration::from_micros(until));
-            let min_wait = if target > 1 {
-                self.settings.server.max_wait
-            } else {
-                Duration::ZERO
-            };
             self.ring.enter(sends + target, min_wait, timeout);
         } else {
             sleeper
