@@ -398,12 +398,13 @@ fn announce(loaded: &Loaded, shards: usize) {
             settings.server.port
         );
     }
+    let plural = if shards == 1 { "" } else { "s" };
     if settings.tls.enabled {
         tracing::info!(
-            "ready: {shards} shards, TLS on {addresses} port {}",
+            "ready: {shards} shard{plural}, TLS on {addresses} port {}",
             settings.tls.port
         );
     } else {
-        tracing::info!("ready: {shards} shards, without TLS");
+        tracing::info!("ready: {shards} shard{plural}, without TLS");
     }
 }

@@ -15,6 +15,8 @@ pub struct Keyspace {
     seed: u64,
     databases: u16,
     shards: Vec<Option<Box<Shard>>>,
+    /// Whether the command that runs leaves access times as they are (CLIENT NO-TOUCH).
+    pub quiet: bool,
 }
 
 impl Keyspace {
@@ -28,6 +30,7 @@ impl Keyspace {
             seed,
             databases,
             shards,
+            quiet: false,
         }
     }
 
@@ -98,8 +101,10 @@ impl Keyspace {
     /// When it is not present.
     #[inline]
     pub fn at(&mut self, slot: u16) -> &mut Shard {
-        let id = self.map.owner(slot);
-        self.shard(id)
+        let (id, quiet) = (self.map.owner(slot), self.quiet);
+        let shard = self.shard(id);
+        shard.quiet = quiet;
+        shard
     }
 
     /// All present shards, in order of id.

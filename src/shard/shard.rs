@@ -39,6 +39,8 @@ pub struct Shard {
     /// Log what a key holds after a change instead of the change itself. Set while a transaction
     /// spans shards: after a crash its part may be applied to a log that lost what came before.
     pub whole: bool,
+    /// Reads leave access times as they are.
+    pub(super) quiet: bool,
     pub(super) slots: Range<u16>,
     pub(super) hasher: Hasher,
     pub(super) dbs: Vec<Option<Box<Db>>>,
@@ -51,8 +53,10 @@ pub struct Shard {
 /// How a read counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
-    /// As a use of the key: hit or miss, and its access time.
+    /// As a use of the key: hit or miss, and its access time unless the client asked to leave it.
     Use,
+    /// As a use of the key, whatever the client asked.
+    Touch,
     /// As a look at it: hit or miss.
     Look,
     /// Not at all.
@@ -66,6 +70,7 @@ impl Shard {
             id,
             effects: Effects::default(),
             whole: false,
+            quiet: false,
             slots: map.range(id),
             hasher: Hasher::new(seed),
             dbs: (0..databases).map(|_| None).collect(),
@@ -121,7 +126,7 @@ impl Shard {
         }
         let place = found?;
         let entry = self.dbs[usize::from(k.db)].as_deref_mut()?.at_mut(place);
-        if access == Access::Use {
+        if access == Access::Touch || (access == Access::Use && !self.quiet) {
             entry.set_clock(clock(now));
         }
         Some(entry.value())
@@ -134,7 +139,7 @@ impl Shard {
 
     /// Marks an access, as TOUCH does; tells whether the key lives. Counts as hit or miss.
     pub fn touch(&mut self, k: &Key<'_>, now: Ms) -> bool {
-        self.get(k, now).is_some()
+        self.read(k, now, Access::Touch).is_some()
     }
 
     /// What is known of the key beside its value. Uncounted.

@@ -511,9 +511,11 @@ impl Worker {
     fn wake_sleepers(&mut self, now: u64) {
         for index in mem::take(&mut self.sleepers) {
             match self.clients.at(index).map(|client| client.waiting) {
-                Some(Waiting::Until(at)) if at > now => self.sleepers.push(index),
-                Some(Waiting::Until(_)) => {
-                    if let Some(client) = self.clients.at(index) {
+                Some(Waiting::Until { at, .. }) if at > now => self.sleepers.push(index),
+                Some(Waiting::Until { silent, .. }) => {
+                    if let Some(client) = self.clients.at(index)
+                        && !silent
+                    {
                         crate::resp::Reply {
                             proto: client.proto,
                             buf: client.conn.replies.writer(),

@@ -72,8 +72,13 @@ pub enum Waiting {
     Gather(u64),
     /// This core's shard is lent out.
     Shard,
-    /// DEBUG SLEEP, until this time in monotonic microseconds.
-    Until(u64),
+    /// DEBUG SLEEP.
+    Until {
+        /// Monotonic microseconds.
+        at: u64,
+        /// Whether the client wants no reply (CLIENT REPLY).
+        silent: bool,
+    },
 }
 
 /// CLIENT REPLY.

@@ -6,7 +6,7 @@ use std::mem;
 use super::client::{Client, ReplyMode, Waiting};
 use super::message::{Batch, Item, Message};
 use super::slab::Id;
-use super::tick::Flow;
+use super::tick::{Flow, Seat};
 use super::{Home, Worker};
 use crate::command::{self, Run};
 use crate::resp::Reply;
@@ -38,8 +38,8 @@ impl Worker {
             client: (index, client.conn.generation()),
             seat,
             command: number,
-            db: client.db,
-            proto: client.proto,
+            who: Seat::of(client),
+            slow: None,
             args: argv.len() as u32,
             reply_end: 0,
         };
@@ -76,8 +76,7 @@ impl Worker {
         for item in &mut items {
             argv.clear();
             for i in first..first + item.args as usize {
-                let start = if i == 0 { 0 } else { ends[i - 1] as usize };
-                argv.push(&bytes[start..ends[i] as usize]);
+                argv.push(super::message::arg(&bytes, &ends, i));
             }
             first += item.args as usize;
             match command::by_id(item.command) {
@@ -87,19 +86,17 @@ impl Worker {
                         let mark = replies.len();
                         e.write(&mut Reply {
                             buf: &mut replies,
-                            proto: item.proto,
+                            proto: item.who.proto,
                         });
                         self.stats.error(&replies[mark..]);
                     } else if let Run::Data(f) = row.run {
-                        let context = (item.db, item.proto);
-                        self.run_data(
+                        item.slow = self.run_data(
                             f,
                             row,
                             item.command,
-                            context,
+                            item.who,
                             &argv,
                             &mut replies,
-                            None,
                             None,
                         );
                     }
@@ -123,7 +120,7 @@ impl Worker {
         for item in items {
             if item.args > 1 {
                 let key = &bytes[ends[first] as usize..ends[first + 1] as usize];
-                keys.push(self.ks.key(item.db, key));
+                keys.push(self.ks.key(item.who.db, key));
             }
             first += item.args as usize;
         }
@@ -170,7 +167,13 @@ impl Worker {
     /// Puts the replies of a batch into their seats.
     pub(super) fn take_answers(&mut self, mut batch: Box<Batch>) {
         let mut start = 0;
+        let mut first = 0;
         for item in &batch.items {
+            let args = first..first + item.args as usize;
+            first = args.end;
+            if let Some(ns) = item.slow {
+                self.note_forwarded_slow(&batch, args, ns, item.client);
+            }
             let reply = &batch.replies[start..item.reply_end as usize];
             start = item.reply_end as usize;
             let (index, generation) = item.client;
@@ -192,6 +195,24 @@ impl Worker {
         batch.clear();
         if self.spare_batches.len() < SPARE {
             self.spare_batches.push(batch);
+        }
+    }
+
+    /// The owner of the shard measured the command; the owner of the client knows who sent it.
+    #[cold]
+    fn note_forwarded_slow(
+        &mut self,
+        batch: &Batch,
+        args: std::ops::Range<usize>,
+        ns: u64,
+        (index, generation): (u32, u32),
+    ) {
+        let argv: Vec<&[u8]> = args.map(|i| batch.arg(i)).collect();
+        let here = self.clients.holds(Id { index, generation });
+        let client = here.then(|| self.clients.take(index)).flatten();
+        self.note_slow(ns, &argv, client.as_deref());
+        if let Some(client) = client {
+            self.clients.put(index, client);
         }
     }
 

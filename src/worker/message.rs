@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::gather::{Answer, Asker, Question};
-use crate::resp::Proto;
+use super::tick::Seat;
 use crate::shard::Shard;
 
 /// A message to a core.
@@ -91,10 +91,10 @@ pub struct Item {
     pub seat: u32,
     /// Which command, by its number in the table.
     pub command: u16,
-    /// The selected database.
-    pub db: u16,
-    /// The client's protocol.
-    pub proto: Proto,
+    /// What of its client it depends on.
+    pub who: Seat,
+    /// Nanoseconds it took, if they are worth an entry in the slow log.
+    pub slow: Option<u64>,
     /// How many arguments it has.
     pub args: u32,
     /// Where its reply ends in `replies`.
@@ -111,6 +111,11 @@ impl Batch {
         self.items.push(item);
     }
 
+    /// The argument of that number, counted over all its commands.
+    pub fn arg(&self, i: usize) -> &[u8] {
+        arg(&self.bytes, &self.ends, i)
+    }
+
     /// Empties it for its next use.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -118,6 +123,12 @@ impl Batch {
         self.items.clear();
         self.replies.clear();
     }
+}
+
+/// The argument of that number in a batch's bytes.
+pub fn arg<'b>(bytes: &'b [u8], ends: &[u32], i: usize) -> &'b [u8] {
+    let start = if i == 0 { 0 } else { ends[i - 1] as usize };
+    &bytes[start..ends[i] as usize]
 }
 
 /// A transaction that wrote to several shards, as each of their logs holds it.

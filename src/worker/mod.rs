@@ -386,8 +386,9 @@ impl Worker {
         let hold = self.hold();
         self.send_answers(hold);
         self.release_held(kept);
-        self.flush_output(hold);
+        // Ahead of the replies, which take the processor for longer: the disk works meanwhile.
         self.log.drive(self.clock.now_us, &mut self.ring, bell);
+        self.flush_output(hold);
         self.feed_starved();
         self.mesh.flush();
     }

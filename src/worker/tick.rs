@@ -378,6 +378,9 @@ impl Worker {
                     }
                     self.stats
                         .executed(number, ns, failed, self.settings.latency.tracking);
+                    if ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG) {
+                        self.note_slow(ns, argv, Some(client));
+                    }
                 }
                 flow
             }
@@ -424,29 +427,28 @@ impl Worker {
         argv: &[&[u8]],
         first: Option<Key<'_>>,
     ) -> Flow {
-        let (db, proto) = (client.db, client.proto);
-        let who = Who {
-            addr: &client.addr,
-            name: &client.name,
-        };
+        let seat = Seat::of(client);
         let out = client.conn.replies.writer();
-        self.run_data(f, row, number, (db, proto), argv, out, Some(who), first);
+        if let Some(ns) = self.run_data(f, row, number, seat, argv, out, first) {
+            self.note_slow(ns, argv, Some(client));
+        }
         Flow::Next
     }
 
-    /// Runs a data command whose shards are at hand, and counts it.
+    /// Runs a data command whose shards are at hand, and counts it; returns the nanoseconds it took if
+    /// they are worth an entry in the slow log.
     #[expect(clippy::too_many_arguments, reason = "each is a word of the call")]
     pub(super) fn run_data(
         &mut self,
         f: DataFn,
         row: &'static Command,
         number: u16,
-        (db, proto): (u16, Proto),
+        Seat { db, proto, quiet }: Seat,
         argv: &[&[u8]],
         out: &mut Vec<u8>,
-        who: Option<Who<'_>>,
         first: Option<Key<'_>>,
-    ) {
+    ) -> Option<u64> {
+        self.ks.quiet = quiet;
         let mark = out.len();
         let started = ticks();
         self.random = self
@@ -472,21 +474,20 @@ impl Worker {
         }
         self.stats
             .executed(number, ns, failed, self.settings.latency.tracking);
-        if ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG) {
-            self.note_slow(ns, argv, who);
-        }
+        (ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG)).then_some(ns)
     }
 
+    /// Puts a command into the slow log; without a client if that is gone.
     #[cold]
-    fn note_slow(&mut self, ns: u64, argv: &[&[u8]], who: Option<Who<'_>>) {
+    pub(super) fn note_slow(&mut self, ns: u64, argv: &[&[u8]], client: Option<&Client>) {
         let keep = self.settings.latency.slowlog_max_len as usize;
         let slow = Slow {
             id: self.shared.next_slow_id(),
             at_s: self.clock.unix_ms / 1000,
             us: ns / 1000,
             args: shorten(argv),
-            addr: who.as_ref().map(|w| w.addr.to_owned()).unwrap_or_default(),
-            name: who.map(|w| w.name.to_vec()).unwrap_or_default(),
+            addr: client.map(|c| c.addr.clone()).unwrap_or_default(),
+            name: client.map(|c| c.name.clone()).unwrap_or_default(),
         };
         self.stats.slow(slow, keep);
     }
@@ -552,12 +553,26 @@ pub enum Needs {
     Wrong(command::Error),
 }
 
-/// Whose command it is, for the slow log.
-pub struct Who<'a> {
-    /// The client's address.
-    pub addr: &'a str,
-    /// The client's name.
-    pub name: &'a [u8],
+/// What of a client its command depends on.
+#[derive(Clone, Copy)]
+pub struct Seat {
+    /// The selected database.
+    pub db: u16,
+    /// The protocol of the reply.
+    pub proto: Proto,
+    /// Whether access times stay as they are (CLIENT NO-TOUCH).
+    pub quiet: bool,
+}
+
+impl Seat {
+    /// That of a client.
+    pub fn of(client: &Client) -> Seat {
+        Seat {
+            db: client.db,
+            proto: client.proto,
+            quiet: client.no_touch,
+        }
+    }
 }
 
 /// A command's arguments as the slow log keeps them: 32 at most, 128 bytes of each.

@@ -12,19 +12,21 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::client::{Client, Queue, Waiting, Watched};
+use super::client::{Client, Queue, ReplyMode, Waiting, Watched};
 use super::message::{Message, TxPart, TxRecord};
 use super::slab::Id;
-use super::tick::{Flow, Who};
+use super::tick::{Flow, Seat};
 use super::{Home, Worker};
 use crate::command::{Command, Run, flag};
-use crate::resp::{Proto, Reply};
+use crate::resp::Reply;
 use crate::settings::Fsync;
 use crate::shard::Shard;
 
 /// A transaction that waits for its shards, or for its durability.
 pub struct Tx {
     client: Option<Id>,
+    /// Whether the client wants no reply (CLIENT REPLY).
+    silent: bool,
     /// The shards it needs, ascending.
     needs: Vec<usize>,
     /// Those it has, in the same order, with the number each one's log gives next.
@@ -63,12 +65,6 @@ impl Work {
             Work::Watch(_) | Work::Unwatch(_) => false,
         }
     }
-}
-
-/// The context a transaction runs in, copied from its client.
-struct Seat {
-    db: u16,
-    proto: Proto,
 }
 
 impl Worker {
@@ -110,7 +106,8 @@ impl Worker {
             return Flow::Next;
         }
         let at = client.at(index);
-        let tx = self.open(Some(at), needs, work);
+        let silent = client.reply != ReplyMode::On;
+        let tx = self.open(Some(at), silent, needs, work);
         client.waiting = Waiting::Tx(tx);
         Flow::Wait
     }
@@ -120,17 +117,18 @@ impl Worker {
         if needs == [self.core] && self.free() {
             self.work(None, work, &mut Vec::new());
         } else {
-            self.open(None, needs, work);
+            self.open(None, true, needs, work);
         }
     }
 
-    fn open(&mut self, client: Option<Id>, needs: Vec<usize>, work: Work) -> u64 {
+    fn open(&mut self, client: Option<Id>, silent: bool, needs: Vec<usize>, work: Work) -> u64 {
         // Unique in the run: every core counts in its own residue class.
         self.next_tx += self.mesh.cores() as u64;
         let id = self.next_tx;
         self.stats.transactions += 1;
         let tx = Tx {
             client,
+            silent,
             needs,
             has: Vec::new(),
             work,
@@ -385,7 +383,9 @@ impl Worker {
         };
         let Some(at) = tx.client else { return };
         if let Some(client) = self.clients.get(at) {
-            client.conn.replies.writer().extend_from_slice(&tx.reply);
+            if !tx.silent {
+                client.conn.replies.writer().extend_from_slice(&tx.reply);
+            }
             self.resume(at.index);
         }
     }
@@ -401,11 +401,7 @@ impl Worker {
                 Some(client),
             ) => {
                 let argv: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                let seat = Seat {
-                    db: client.db,
-                    proto: client.proto,
-                };
-                self.run_row(client, row, number, seat, &argv, reply);
+                self.run_row(client, row, number, &argv, reply);
             }
             (Work::Exec(queue, watched), Some(client)) => {
                 self.exec(client, queue, &watched, reply);
@@ -446,10 +442,10 @@ impl Worker {
         client: &mut Client,
         row: &'static Command,
         number: u16,
-        seat: Seat,
         argv: &[&[u8]],
         reply: &mut Vec<u8>,
     ) {
+        let seat = Seat::of(client);
         if let Some(e) = self.forbids(row) {
             self.stats.refused(number);
             let mark = reply.len();
@@ -460,21 +456,10 @@ impl Worker {
             self.stats.error(&reply[mark..]);
             return;
         }
-        if let Run::Data(f) = row.run {
-            let who = Who {
-                addr: &client.addr,
-                name: &client.name,
-            };
-            self.run_data(
-                f,
-                row,
-                number,
-                (seat.db, seat.proto),
-                argv,
-                reply,
-                Some(who),
-                None,
-            );
+        if let Run::Data(f) = row.run
+            && let Some(ns) = self.run_data(f, row, number, seat, argv, reply, None)
+        {
+            self.note_slow(ns, argv, Some(client));
         }
     }
 
@@ -530,11 +515,7 @@ impl Worker {
             let argv = queued.argv();
             match queued.command.run {
                 Run::Data(_) => {
-                    let seat = Seat {
-                        db: client.db,
-                        proto: client.proto,
-                    };
-                    self.run_row(client, queued.command, queued.number, seat, &argv, reply);
+                    self.run_row(client, queued.command, queued.number, &argv, reply);
                 }
                 Run::Session(session) => {
                     // It answers into the client's own buffer; move it behind ours.

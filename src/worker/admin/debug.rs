@@ -4,7 +4,7 @@
 //! only the client that asks wait, where Redis stalls all of them: a core here never blocks.
 
 use super::super::Worker;
-use super::super::client::{Client, Waiting};
+use super::super::client::{Client, ReplyMode, Waiting};
 use super::super::gather::{Answer, ObjectInfo, Question};
 use super::super::tick::Flow;
 use crate::command::Error;
@@ -55,7 +55,10 @@ impl Worker {
                 Ok(Flow::Next)
             }
             (b"sleep", [seconds]) => {
-                client.waiting = Waiting::Until(self.clock.now_us + sleep_us(seconds));
+                client.waiting = Waiting::Until {
+                    at: self.clock.now_us + sleep_us(seconds),
+                    silent: client.reply != ReplyMode::On,
+                };
                 self.sleepers.push(index);
                 Ok(Flow::Wait)
             }
