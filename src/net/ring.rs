@@ -246,16 +246,25 @@ impl Ring {
             if unsafe { self.sq.push(&entry) }.is_ok() {
                 return;
             }
-            self.sq.sync();
-            self.enters += 1;
-            if let Err(e) = self.submitter.submit() {
-                match e.raw_os_error() {
-                    Some(libc::EINTR | libc::EAGAIN | libc::EBUSY) => {}
-                    _ => panic!("io_uring_enter failed: {e}"),
-                }
-            }
-            self.sq.sync();
+            self.submit();
         }
+    }
+
+    /// Hands over what was pushed, now, rather than with the next wait.
+    ///
+    /// The kernel holds a write to a disk back until it has started everything that came with it: one
+    /// that somebody waits for is better handed over before the sends of a tick are pushed.
+    pub fn submit(&mut self) {
+        self.sq.sync();
+        self.enters += 1;
+        if let Err(e) = self.submitter.submit() {
+            match e.raw_os_error() {
+                Some(libc::EINTR | libc::EAGAIN | libc::EBUSY) => {}
+                // Without a working ring there is neither a client nor a log to serve.
+                _ => panic!("io_uring_enter failed: {e}"),
+            }
+        }
+        self.sq.sync();
     }
 
     /// Accepts connections on a listening socket until cancelled.

@@ -252,6 +252,9 @@ impl LogDrive {
         }
         let mut ops = std::mem::take(&mut log.ops);
         log.writer.poll(now_us, &mut ops);
+        let urgent = ops
+            .iter()
+            .any(|op| matches!(op, Op::Write { dsync: true, .. }));
         for op in ops.drain(..) {
             match op {
                 Op::Write {
@@ -289,6 +292,9 @@ impl LogDrive {
             }
         }
         log.ops = ops;
+        if urgent {
+            ring.submit();
+        }
     }
 
     /// An operation ended on the ring.
