@@ -47,6 +47,9 @@ pub struct LogConfig {
     pub frame_max: usize,
     /// Writes under way at a time under `everysec` and `no`.
     pub writes_in_flight: usize,
+    /// Writes under way at a time under `always`: enough that the disk is not idle while the core
+    /// learns that one has ended, few enough that what arrives meanwhile is written together.
+    pub durable_writes_in_flight: usize,
     /// Whose code seals.
     pub backend: Backend,
 }
@@ -67,6 +70,7 @@ impl LogConfig {
             frame_target: 64 << 10,
             frame_max: 256 << 10,
             writes_in_flight: 8,
+            durable_writes_in_flight: 4,
             backend: Backend::AwsLc,
         }
     }
@@ -86,6 +90,7 @@ impl LogConfig {
             .max(room as u64)
             .next_multiple_of(BLOCK as u64);
         self.writes_in_flight = self.writes_in_flight.max(1);
+        self.durable_writes_in_flight = self.durable_writes_in_flight.max(1);
         self
     }
 }

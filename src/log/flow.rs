@@ -21,13 +21,14 @@ impl Writer {
     /// Call it after appending, after completions, and when [`Writer::deadline`] has come.
     pub fn poll(&mut self, now: u64, out: &mut Vec<Op>) {
         self.now = now;
+        // First, for what comes may take the place of what is closed.
+        out.extend(self.to_close.drain(..).map(|file| Op::Close { file }));
         if self.failed.is_none() && self.phase != Phase::Closed {
             self.prepare(out);
             self.write(out);
             self.sync(out);
             self.anchor(out);
         }
-        out.extend(self.to_close.drain(..).map(|file| Op::Close { file }));
     }
 
     /// When `poll` has to be called at the latest, by the clock that is given to it, if nothing is
@@ -41,7 +42,7 @@ impl Writer {
         if let (Phase::Running, Some(open)) = (self.phase, &self.composer.open) {
             let window = self.config.batch_window.as_micros() as u64;
             match (self.config.policy, open.since) {
-                (Policy::Always, _) if self.writes_under_way > 0 || self.blocked => {}
+                (Policy::Always, _) if !self.may_write() || self.blocked => {}
                 (Policy::Always, _) | (_, None) => by(0),
                 (_, Some(since)) => by(since + window),
             }
@@ -94,6 +95,7 @@ impl Writer {
                     s.syncing = false;
                     s.synced = s.synced.max(covers);
                 }
+                self.extend(file);
                 self.advance();
             }
             (Doing::Sync { .. }, Err(e)) => self.fail(&format!("fdatasync failed: {e}")),

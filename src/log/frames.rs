@@ -73,9 +73,9 @@ impl Writer {
         }
     }
 
-    fn may_write(&self) -> bool {
+    pub(super) fn may_write(&self) -> bool {
         let most = match self.config.policy {
-            Policy::Always => 1,
+            Policy::Always => self.config.durable_writes_in_flight,
             _ => self.config.writes_in_flight,
         };
         self.failed.is_none()
@@ -206,6 +206,7 @@ impl Writer {
         self.next_frame += 1;
         self.flights.push_back(Flight {
             written: false,
+            dsync,
             complete: frame.complete,
         });
         self.writes_under_way += 1;
@@ -243,13 +244,27 @@ impl Writer {
             self.written += 1;
             self.written_lsn = self.written_lsn.max(f.complete);
         }
-        if dsync
-            && let Some(s) = self.loose.iter_mut().find(|s| s.file == file)
-            && s.synced == number
-        {
-            s.synced = number + 1;
+        if dsync {
+            self.extend(file);
         }
         self.advance();
+    }
+
+    /// Counts the durable writes of a segment that have ended behind what is known durable of it. Those
+    /// under way together end in any order; what is durable has no gap.
+    pub(super) fn extend(&mut self, file: FileNo) {
+        let Some(s) = self.loose.iter_mut().find(|s| s.file == file) else {
+            return;
+        };
+        let end = s.end.unwrap_or(self.next_frame);
+        let ahead = (s.synced.max(self.durable_frames) - self.durable_frames) as usize;
+        let ended = self
+            .flights
+            .iter()
+            .skip(ahead)
+            .map(|f| f.written && f.dsync);
+        let n = ended.take_while(|&durable| durable).count() as u64;
+        s.synced = (s.synced + n).min(end);
     }
 
     /// Moves what is durable forward, as far as the segments allow it.
@@ -264,7 +279,7 @@ impl Writer {
                 self.anchor_forced |= self.anchor_seq.1 != s.id;
                 self.anchor_seq = (s.seq, s.id);
             }
-            if s.end != Some(s.synced) {
+            if s.end != Some(s.synced) || s.syncing {
                 break;
             }
             let file = s.file;

@@ -101,6 +101,8 @@ pub(super) enum Doing {
 /// A frame that was handed out.
 pub(super) struct Flight {
     pub(super) written: bool,
+    /// Whether the write that carries it is a durable one.
+    pub(super) dsync: bool,
     /// The LSN of the last unit that ends in it, 0 if none does.
     pub(super) complete: u64,
 }
@@ -185,7 +187,7 @@ impl Writer {
         config.frame_max = config.frame_max.max(FrameHeader::len_for(opening.len()));
         let config = config.sound();
         let spares: VecDeque<String> = start.spares.iter().cloned().collect();
-        let keep = config.writes_in_flight + 4;
+        let keep = config.writes_in_flight.max(config.durable_writes_in_flight) + 4;
         let mut composer = Composer::new(config.frame_max, config.frame_target, keep);
         let mut frame = Filling::new(composer.pool.take(), FrameKind::Open, 1);
         frame.push(&opening);

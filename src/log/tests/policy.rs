@@ -18,8 +18,10 @@ fn log(policy: Policy) -> Rig {
 }
 
 #[test]
-fn always_keeps_one_durable_write_under_way_and_commits_in_groups() {
-    let mut rig = log(Policy::Always);
+fn always_keeps_few_durable_writes_under_way_and_commits_in_groups() {
+    let mut config = small(0, 1, Policy::Always);
+    config.durable_writes_in_flight = 2;
+    let mut rig = started(&SimDisk::new(), config);
     let frames = rig.writer.counters().frames;
     rig.writer.append(&effect(0, b"first"), 1);
     assert_eq!(
@@ -35,21 +37,24 @@ fn always_keeps_one_durable_write_under_way_and_commits_in_groups() {
         rig.poll();
         assert_eq!(
             writes(&rig),
-            1,
-            "a second write while the first is under way"
+            2,
+            "a third write while two are under way, or the disk was left idle"
         );
     }
     assert_eq!(rig.writer.durable(), Ticket(0));
     rig.finish_write();
     assert_eq!(rig.writer.durable(), Ticket(1));
     rig.poll();
+    assert_eq!(writes(&rig), 2);
+    rig.finish_write();
+    assert_eq!(rig.writer.durable(), Ticket(2));
     rig.finish_write();
     assert_eq!(
         rig.writer.durable(),
         Ticket(21),
-        "twenty appends, one commit"
+        "nineteen appends, one commit"
     );
-    assert_eq!(rig.writer.counters().frames, frames + 2);
+    assert_eq!(rig.writer.counters().frames, frames + 3);
     assert_eq!(rig.writer.counters().syncs, 0);
 }
 
