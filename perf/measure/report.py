@@ -50,11 +50,12 @@ def _extras(extras):
                           f"{r['keys_per_second'] / 1e6:.2f}", " ".join(f"{t:.2f}" for t in r["loaded_start"]),
                           f"{r['disk_per_key']:.0f}"] for r in extras["memory"]])
     if extras.get("commits"):
-        lines += ["## Commits under `always`", "", "Write requests that reached the block device a second, against fio overwriting one",
-                  "file with O_DIRECT and O_DSYNC at the mean request size, each fio run right after its round.", ""]
-        lines += _table(["server", "cell", "ops/s", "writes/s", "block", "fio writes/s", "share (least-most)"],
-                        [[r["server"], r["cell"], f"{r['rate']:.0f}", f"{r['writes']:.0f}", r["block"], f"{r['fio']:.0f}",
-                          f"{r['share']:.0%} ({r['least']:.0%}-{r['most']:.0%})"] for r in extras["commits"]])
+        lines += ["## Commits under `always`", "", "Commits a second against fio overwriting one file with O_DIRECT and O_DSYNC, one at a time, at the commits' mean",
+                  "size, each fio run right after its round. Ferrite counts its commits; of others only the operations are known.", ""]
+        lines += _table(["server", "cell", "ops/s", "commits/s", "block", "fio writes/s", "share (least-most)"],
+                        [[r["server"], r["cell"], f"{r['rate']:.0f}",
+                          *((f"{r['writes']:.0f}", r["block"], f"{r['fio']:.0f}",
+                             f"{r['share']:.0%} ({r['least']:.0%}-{r['most']:.0%})") if r["fio"] else "----")] for r in extras["commits"]])
     if extras.get("syscalls"):
         lines += ["## System calls", ""]
         lines += _table(["server", "cell", "syscalls/op"],
