@@ -23,6 +23,7 @@ const QUEUE: usize = 4;
 
 /// What reading one log gave.
 pub(super) struct Read {
+    pub(super) core: u16,
     pub(super) finished: Finished,
     pub(super) kept: Vec<Kept>,
     pub(super) units: u64,
@@ -250,6 +251,7 @@ fn read_log<D: Disk>(
     let counters = replay.counters();
     let finished = replay.finish()?;
     Some(Read {
+        core,
         finished,
         kept: keeper.into_kept(),
         units,

@@ -85,6 +85,8 @@ pub struct Recovered {
     pub run: u64,
     /// What was done.
     pub counters: RecoveryCounters,
+    /// Frames opened and their bytes, by the core that had written them.
+    pub opened: BTreeMap<u16, (u64, u64)>,
     /// How the logs of the newest run ended, for the server's log.
     pub tails: Vec<LogTail>,
     next_run: u64,
@@ -139,6 +141,7 @@ pub fn recover<D: Disk, S: Sink>(
     let mut recovered = Recovered {
         run: 0,
         counters: RecoveryCounters::default(),
+        opened: BTreeMap::new(),
         tails: Vec::new(),
         next_run: plan.next_run,
         begin_run: plan.begin_run,
@@ -152,7 +155,7 @@ pub fn recover<D: Disk, S: Sink>(
             sync_all(disk, &run)?;
         }
         let number = run.run;
-        let reads = replay_run(disk, run, sinks, router, &mut recovered.counters)?;
+        let reads = replay_run(disk, run, sinks, router, &mut recovered)?;
         recovered.run = number;
         recovered.counters.runs += 1;
         recovered.ends = reads.iter().map(|r| r.end).collect();
@@ -192,14 +195,18 @@ fn replay_run<D: Disk, S: Sink>(
     run: RunPlan,
     sinks: &mut [S],
     router: &dyn Router,
-    counters: &mut RecoveryCounters,
+    recovered: &mut Recovered,
 ) -> Result<Vec<Finished>, LogError> {
     let direct = run.logs.len() == sinks.len();
     let reads = match direct {
         true => feed::direct(disk, run.logs, sinks)?,
         false => feed::routed(disk, run.logs, sinks, router)?,
     };
+    let counters = &mut recovered.counters;
     for r in &reads {
+        let opened = recovered.opened.entry(r.core).or_default();
+        opened.0 += r.counters.frames;
+        opened.1 += r.counters.bytes;
         counters.units += r.units;
         counters.records += r.records;
         counters.frames += r.counters.frames;

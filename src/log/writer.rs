@@ -22,7 +22,7 @@ use super::config::{FileNo, LogConfig, LogCounters, OpId, Policy, Refusal, Start
 use super::format::{FrameHeader, FrameKind, Link, SegmentId};
 use super::unit::{Opening, Tx, UnitHead, UnitKind};
 use crate::disk::Pool;
-use crate::envelope::Dek;
+use crate::envelope::{Dek, DekId};
 use crate::seal::FileKey;
 
 /// Where the log is in its life.
@@ -406,6 +406,11 @@ impl Writer {
     /// Whether nothing is under way and nothing will come: closed, or failed.
     pub fn closed(&self) -> bool {
         self.under_way.is_empty() && (self.phase == Phase::Closed || self.failed.is_some())
+    }
+
+    /// The Dek its segments are sealed under.
+    pub fn dek(&self) -> &DekId {
+        &self.dek.id
     }
 
     /// Why this log is over, if it failed.

@@ -48,6 +48,10 @@ impl Running {
                 Err(_) => return Err("a core ended without a word".to_owned()),
             }
         }
+        // Figures, not data: a keyring that cannot be written now is as good as it was.
+        if let Err(e) = self.shared.save_usage() {
+            tracing::warn!("what was sealed under each Dek is not in the keyring: {e}");
+        }
         Ok(())
     }
 }

@@ -156,7 +156,13 @@ fn open(
         .active(Purpose::Aof, core, algorithm(settings), now)
         .map_err(|e| e.to_string())?;
     let writer = Writer::new(config, dek, recovered.start(core, shards));
-    OpenLog::open(writer, disk.clone()).map_err(|e| format!("core {core}: {e}"))
+    let mut log = OpenLog::open(writer, disk.clone()).map_err(|e| format!("core {core}: {e}"))?;
+    // Without encryption frames are checked, not opened.
+    if settings.seals_log() {
+        let mine = recovered.opened.iter().filter(|(c, _)| *c % shards == core);
+        log.opened = mine.fold((0, 0), |sum, (_, n)| (sum.0 + n.0, sum.1 + n.1));
+    }
+    Ok(log)
 }
 
 /// Tells the operator what was recovered.
@@ -190,7 +196,7 @@ fn tell(recovered: &Recovered, started: Instant) -> Recovery {
     }
     Recovery {
         records: counters.records,
-        opened: (counters.frames, counters.bytes),
+        bytes: counters.bytes,
         seconds,
         cut,
     }

@@ -470,6 +470,7 @@ impl Worker {
         self.next_cron = now + CRON_US;
         self.clock.calibrate();
         self.stats.sample(now);
+        self.log.report_usage(&self.shared);
         self.tls_log_budget = TLS_LOGS;
         if self.core == 0 {
             self.shared.measure_memory(self.settings.storage.maxmemory);
@@ -633,6 +634,9 @@ impl Worker {
                 return true;
             }
             return false;
+        }
+        if self.closing_log {
+            self.log.report_usage(&self.shared);
         }
         self.closing_log
     }

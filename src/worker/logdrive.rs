@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::gather::LogReport;
 use super::message::TxRecord;
+use super::shared::Shared;
 use crate::disk::real::{RealDisk, RealFile};
 use crate::disk::{Disk, DiskFile, Sealed};
 use crate::log::{Done, FileNo, Op, OpId, Part, Policy, Refusal, Tx, Writer};
@@ -32,6 +33,8 @@ pub struct LogDrive {
 
 /// A log that was opened, ready to be handed to its core.
 pub struct OpenLog {
+    /// Messages and bytes that recovery opened of this core's logs.
+    pub opened: (u64, u64),
     writer: Writer,
     disk: Arc<RealDisk>,
     files: Files,
@@ -40,6 +43,9 @@ pub struct OpenLog {
 type Files = [Option<RealFile>; FileNo::COUNT];
 
 struct Running {
+    opened: (u64, u64),
+    /// Bytes and messages sealed that the keyring was told of.
+    reported: (u64, u64),
     writer: Writer,
     disk: Arc<RealDisk>,
     files: Files,
@@ -119,6 +125,7 @@ impl OpenLog {
             }
         }
         Ok(OpenLog {
+            opened: (0, 0),
             writer,
             disk,
             files,
@@ -137,12 +144,15 @@ impl LogDrive {
     pub fn new(open: Option<OpenLog>, segment_size: u64) -> LogDrive {
         let log = open.map(|open| {
             let OpenLog {
+                opened,
                 mut writer,
                 disk,
                 files,
             } = open;
             writer.start();
             Running {
+                opened,
+                reported: (0, 0),
                 writer,
                 disk,
                 files,
@@ -400,6 +410,19 @@ impl LogDrive {
             .is_none_or(|log| log.writer.closed() && log.errands == 0)
     }
 
+    /// Tells the keyring what was sealed since it was last told.
+    pub fn report_usage(&mut self, shared: &Shared) {
+        let Some(log) = &mut self.log else { return };
+        let counters = log.writer.counters();
+        let (bytes, messages) = log.reported;
+        let sealed = (counters.sealed_bytes, counters.sealed_messages);
+        if sealed != log.reported
+            && shared.note_usage(log.writer.dek(), sealed.0 - bytes, sealed.1 - messages)
+        {
+            log.reported = sealed;
+        }
+    }
+
     /// What INFO tells of it.
     pub fn report(&self) -> LogReport {
         let Some(log) = &self.log else {
@@ -422,7 +445,7 @@ impl LogDrive {
                 .map(|refusal| refusal.to_string()),
             segments: counters.segments,
             sealed: (counters.sealed_messages, counters.sealed_bytes),
-            opened: (0, 0),
+            opened: log.opened,
             open_failures: 0,
         }
     }

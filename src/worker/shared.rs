@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::mesh::Inbox;
 use super::message::Message;
-use crate::envelope::Keyring;
+use crate::envelope::{DekId, Keyring};
 use crate::settings::{Row, SetError, Settings};
 
 /// What all cores share.
@@ -50,8 +50,8 @@ pub struct Shared {
 pub struct Recovery {
     /// Records applied.
     pub records: u64,
-    /// Frames opened, and their bytes.
-    pub opened: (u64, u64),
+    /// Bytes of the frames they were in.
+    pub bytes: u64,
     /// Seconds it took.
     pub seconds: f64,
     /// Torn tails that were cut.
@@ -214,6 +214,32 @@ impl Shared {
     /// The number of the next entry of the slow log, whichever core makes it.
     pub fn next_slow_id(&self) -> u64 {
         self.slow_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds to what was sealed under a Dek; false if the keyring is in use, and the core is not to wait.
+    pub fn note_usage(&self, dek: &DekId, bytes: u64, messages: u64) -> bool {
+        let Some(keyring) = &self.keyring else {
+            return true;
+        };
+        let Ok(mut keyring) = keyring.try_lock() else {
+            return false;
+        };
+        keyring.note_usage(dek, bytes, messages);
+        true
+    }
+
+    /// Writes what was sealed under each Dek to the keyring's file. Blocks.
+    ///
+    /// # Errors
+    /// Why the file could not be written; it is as it was.
+    pub fn save_usage(&self) -> Result<(), String> {
+        match &self.keyring {
+            Some(keyring) => {
+                let mut keyring = keyring.lock().unwrap_or_else(|e| e.into_inner());
+                keyring.save_usage().map_err(|e| e.to_string())
+            }
+            None => Ok(()),
+        }
     }
 
     /// Asks the process to stop.

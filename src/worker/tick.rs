@@ -378,9 +378,6 @@ impl Worker {
                     }
                     self.stats
                         .executed(number, ns, failed, self.settings.latency.tracking);
-                    if ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG) {
-                        self.note_slow(ns, argv, Some(client));
-                    }
                 }
                 flow
             }

@@ -306,6 +306,69 @@ fn info_encryption_and_encryption_status_tell_what_is_sealed_and_how() {
 }
 
 #[test]
+fn what_recovery_opened_and_every_dek_has_sealed_is_told_after_a_restart() {
+    on_one_and_two_cores(|home| {
+        let mut server = home.start();
+        let mut wire = server.connect();
+        for n in 0..100 {
+            wire.say(&format!("SET key{n} {}", "v".repeat(1000)));
+        }
+        server.stop();
+        drop(wire);
+        server = home.start();
+        let mut wire = server.connect();
+        let shards: usize = wire.figure("server", "shards").parse().expect("a number");
+        for n in 0..shards {
+            let core = wire.figure("encryption", &format!("core{n}"));
+            let opened: u64 = field_of(&core, "opened_bytes").parse().expect("bytes");
+            assert!(opened > 20_000, "{core}");
+            let dek = wire.figure("encryption", &format!("dek{n}"));
+            let sealed: u64 = field_of(&dek, "sealed_bytes").parse().expect("bytes");
+            assert!(sealed > 20_000, "{dek}");
+        }
+    });
+}
+
+/// A field of a line of `name=value` with commas between.
+fn field_of<'l>(line: &'l str, name: &str) -> &'l str {
+    let mut fields = line.split(',').filter_map(|f| f.split_once('='));
+    let found = fields.find(|(n, _)| *n == name);
+    found.unwrap_or_else(|| panic!("no {name} in {line}")).1
+}
+
+#[test]
+fn client_no_touch_leaves_the_time_of_access_as_it_is() {
+    on_one_and_two_cores(|home| {
+        let server = home.start();
+        let mut wires: Vec<Wire> = (0..6).map(|_| server.connect()).collect();
+        let mut wire = server.connect();
+        for n in 0..6 {
+            wire.say(&format!("SET key{n} v"));
+        }
+        eventually("keys that idle", || {
+            let idle = wire.say("OBJECT IDLETIME key0").int();
+            (idle >= 2).then_some(())
+        });
+        for wire in &mut wires {
+            assert_eq!(wire.say("CLIENT NO-TOUCH ON"), Value::ok());
+            for n in 0..6 {
+                assert_eq!(wire.say(&format!("GET key{n}")), Value::bulk("v"));
+            }
+            assert_eq!(wire.say("MGET key1 key2 key3").items().len(), 3);
+        }
+        for n in 0..6 {
+            let idle = wire.say(&format!("OBJECT IDLETIME key{n}")).int();
+            assert!(idle >= 1, "key{n} idles for {idle}");
+        }
+        assert_eq!(wires[0].say("TOUCH key0"), Value::Int(1));
+        assert_eq!(wire.say("OBJECT IDLETIME key0"), Value::Int(0));
+        wires[1].say("CLIENT NO-TOUCH OFF");
+        wires[1].say("GET key1");
+        assert_eq!(wire.say("OBJECT IDLETIME key1"), Value::Int(0));
+    });
+}
+
+#[test]
 fn slowlog_merges_the_cores_newest_first() {
     on_one_and_two_cores(|home| {
         let server = home.start();
@@ -314,6 +377,7 @@ fn slowlog_merges_the_cores_newest_first() {
             wire.say("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 20"),
             Value::ok()
         );
+        assert_eq!(wire.say("CLIENT SETNAME me"), Value::ok());
         for n in 0..30 {
             wire.say(&format!("SET key{n} v"));
         }
@@ -325,6 +389,9 @@ fn slowlog_merges_the_cores_newest_first() {
             let entry = entry.items();
             assert_eq!(entry.len(), 6);
             assert_eq!(entry[3].items()[1].text(), format!("key{}", 29 - n));
+            // Whichever core executed it, the client is known.
+            assert!(entry[4].text().starts_with("127.0.0.1:"), "{entry:?}");
+            assert_eq!(entry[5].text(), "me");
         }
         assert_eq!(wire.say("SLOWLOG GET -1").items().len(), 20);
         assert_eq!(wire.say("SLOWLOG RESET"), Value::ok());
@@ -446,11 +513,15 @@ fn what_asks_every_core_is_refused_in_a_transaction_and_the_rest_runs() {
 
 #[test]
 fn replies_that_come_late_are_silent_when_replies_are_off() {
-    let home = Home::new();
+    let mut home = Home::new();
+    home.shards(2);
     let server = home.start();
     let mut wire = server.connect();
     wire.ask(&["CLIENT", "REPLY", "OFF"]).expect("sent");
     wire.ask(&["INFO"]).expect("sent");
+    wire.ask(&["MSET", "a", "1", "b", "2", "c", "3", "d", "4"])
+        .expect("sent");
+    wire.ask(&["DEBUG", "SLEEP", "0.01"]).expect("sent");
     wire.ask(&["CLIENT", "REPLY", "ON"]).expect("sent");
     assert_eq!(wire.reply().expect("a reply"), Value::ok());
     wire.ask(&["CLIENT", "REPLY", "SKIP"]).expect("sent");

@@ -364,20 +364,15 @@ fn encryption(t: &mut Text, whole: &Whole, shared: &Shared) {
         log.sealed.0,
     );
     t.counter("ferrite_sealed_bytes_total", "Bytes sealed.", log.sealed.1);
-    // Without encryption frames are checked, not opened.
-    let opened = match settings.seals_log() {
-        true => shared.recovery.opened,
-        false => (0, 0),
-    };
     t.counter(
         "ferrite_opened_messages_total",
         "Messages opened, those of the recovery included.",
-        opened.0 + log.opened.0,
+        log.opened.0,
     );
     t.counter(
         "ferrite_opened_bytes_total",
         "Bytes opened, those of the recovery included.",
-        opened.1 + log.opened.1,
+        log.opened.1,
     );
     t.counter(
         "ferrite_open_failures_total",

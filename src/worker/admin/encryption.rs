@@ -60,13 +60,15 @@ pub fn info(v: &View<'_>, t: &mut Text) {
             t.line(
                 format_args!("dek{n}"),
                 format_args!(
-                    "id={},purpose={},core={},algorithm={},epoch={},created_ms={}",
+                    "id={},purpose={},core={},algorithm={},epoch={},created_ms={},sealed_bytes={},sealed_messages={}",
                     dek.id,
                     dek.purpose,
                     dek.core,
                     dek.algorithm.name(),
                     dek.epoch,
                     dek.created_ms,
+                    dek.bytes,
+                    dek.messages,
                 ),
             );
         }
@@ -104,14 +106,8 @@ pub fn info(v: &View<'_>, t: &mut Text) {
     let log = &v.whole.log;
     t.line("sealed_messages", log.sealed.0);
     t.line("sealed_bytes", log.sealed.1);
-    // Opened at recovery, before the cores began.
-    let opened = if v.settings.seals_log() {
-        v.shared.recovery.opened
-    } else {
-        (0, 0)
-    };
-    t.line("opened_messages", opened.0 + log.opened.0);
-    t.line("opened_bytes", opened.1 + log.opened.1);
+    t.line("opened_messages", log.opened.0);
+    t.line("opened_bytes", log.opened.1);
     t.line("failures", log.open_failures);
 }
 

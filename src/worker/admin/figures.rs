@@ -231,7 +231,7 @@ pub fn persistence(v: &View<'_>, t: &mut Text) {
     if !log.on {
         return;
     }
-    let base = recovery.opened.1;
+    let base = recovery.bytes;
     t.line("aof_current_size", base + log.bytes);
     t.line("aof_base_size", base);
     t.line("aof_pending_rewrite", 0);
