@@ -20,15 +20,7 @@ const BACKLOG: i32 = 4096;
 /// The reason, with the address in it: port taken, address not of this machine, no permission.
 pub fn listen(ip: IpAddr, port: u16, keepalive: Duration) -> io::Result<OwnedFd> {
     let address = SocketAddr::new(ip, port);
-    let name = |e: io::Error| {
-        let hint = match e.kind() {
-            io::ErrorKind::AddrInUse => "another process has this port",
-            io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-            io::ErrorKind::PermissionDenied => "this port needs a privilege",
-            _ => "cannot listen",
-        };
-        io::Error::new(e.kind(), format!("{address}: {hint} ({e})"))
-    };
+    let name = |e| named(address, e);
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -83,13 +75,16 @@ pub fn probe(ip: IpAddr, port: u16) -> io::Result<()> {
     socket
         .bind(&address.into())
         .and_then(|()| socket.listen(1))
-        .map_err(|e| {
-            let hint = match e.kind() {
-                io::ErrorKind::AddrInUse => "another process has this port",
-                io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-                io::ErrorKind::PermissionDenied => "this port needs a privilege",
-                _ => "cannot listen",
-            };
-            io::Error::new(e.kind(), format!("{address}: {hint} ({e})"))
-        })
+        .map_err(|e| named(address, e))
+}
+
+/// The error with the address in it, and what it means.
+fn named(address: SocketAddr, e: io::Error) -> io::Error {
+    let hint = match e.kind() {
+        io::ErrorKind::AddrInUse => "another process has this port",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+        io::ErrorKind::PermissionDenied => "this port needs a privilege",
+        _ => "cannot listen",
+    };
+    io::Error::new(e.kind(), format!("{address}: {hint} ({e})"))
 }

@@ -4,9 +4,10 @@
 use std::mem;
 
 use super::client::{Client, ReplyMode, Waiting};
+use super::dispatch::Seat;
 use super::message::{Batch, Item, Message};
 use super::slab::Id;
-use super::tick::{Flow, Seat};
+use super::tick::Flow;
 use super::{Home, Worker};
 use crate::command::{self, Run};
 use crate::resp::Reply;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::dispatch::Seat;
 use super::gather::{Answer, Asker, Question};
-use super::tick::Seat;
 use crate::shard::Shard;
 
 /// A message to a core.

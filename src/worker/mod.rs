@@ -2,15 +2,17 @@
 //!
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
-//! tick blocks. Reading order: this file, [`tick`], [`arrivals`], [`forward`], [`tx`], [`multi`],
-//! [`session`], [`admin`].
+//! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`arrivals`], [`housekeep`], [`forward`],
+//! [`tx`], [`multi`], [`session`], [`admin`].
 
 mod admin;
 mod arrivals;
 pub mod client;
 pub mod clock;
+pub mod dispatch;
 mod forward;
 pub mod gather;
+mod housekeep;
 pub mod logdrive;
 pub mod machine;
 pub mod mesh;

@@ -4,7 +4,8 @@
 
 use super::Worker;
 use super::client::{Client, Queue, Queued, Waiting, Watched};
-use super::tick::{Flow, Needs};
+use super::dispatch::Needs;
+use super::tick::Flow;
 use super::tx::Work;
 use crate::command::{Command, Error, Run, SessionCmd, flag};
 

@@ -13,9 +13,10 @@ use std::mem;
 use std::sync::Arc;
 
 use super::client::{Client, Queue, ReplyMode, Waiting, Watched};
+use super::dispatch::Seat;
 use super::message::{Message, TxPart, TxRecord};
 use super::slab::Id;
-use super::tick::{Flow, Seat};
+use super::tick::Flow;
 use super::{Home, Worker};
 use crate::command::{Command, Run, flag};
 use crate::resp::Reply;

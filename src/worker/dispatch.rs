@@ -1,0 +1,318 @@
+//! From a parsed command to its shard: whether it may run now, which shards it needs, and on to
+//! where they are.
+
+use std::mem;
+
+use super::client::{Client, Waiting};
+use super::clock::ticks;
+use super::stats::Slow;
+use super::tick::Flow;
+use super::{Home, Worker};
+use crate::command::{self, Command, Ctx, DataFn, Route, Run, flag};
+use crate::resp::{Proto, Reply};
+use crate::shard::Key;
+
+/// The shards a command needs at hand.
+pub enum Needs {
+    /// None.
+    Nothing,
+    /// One.
+    One(usize),
+    /// Several, ascending.
+    Several(Vec<usize>),
+    /// Its arguments do not say.
+    Wrong(command::Error),
+}
+
+/// What of a client its command depends on.
+#[derive(Clone, Copy)]
+pub struct Seat {
+    /// The selected database.
+    pub db: u16,
+    /// The protocol of the reply.
+    pub proto: Proto,
+    /// Whether access times stay as they are (CLIENT NO-TOUCH).
+    pub quiet: bool,
+}
+
+impl Seat {
+    /// That of a client.
+    pub fn of(client: &Client) -> Seat {
+        Seat {
+            db: client.db,
+            proto: client.proto,
+            quiet: client.no_touch,
+        }
+    }
+}
+
+impl Worker {
+    /// Carries a command out, forwards it, or starts what it needs.
+    pub(super) fn dispatch(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        (row, number): (&'static Command, u16),
+        argv: &[&[u8]],
+        hint: Option<(u16, u64)>,
+    ) -> Flow {
+        if !client.authenticated && !row.has(flag::NO_AUTH) {
+            self.stats.refused(number);
+            let e = command::Error::Text("NOAUTH Authentication required.");
+            self.refuse(client, e);
+            return Flow::Next;
+        }
+        if client.multi.is_some()
+            && !matches!(row.run, Run::Session(s) if super::multi::is_control(s))
+        {
+            client.last = Some(row);
+            return self.enqueue(client, row, number, argv);
+        }
+        if let Some(e) = self.forbids(row) {
+            self.stats.refused(number);
+            self.refuse(client, e);
+            return Flow::Next;
+        }
+        let flow = match row.run {
+            Run::Data(f) => {
+                // Hash and slot do not depend on the database, so the hint outlives a SELECT.
+                let first = match (hint, argv) {
+                    (Some((slot, hash)), [_, bytes, ..]) => Some(Key {
+                        db: client.db,
+                        slot,
+                        hash,
+                        bytes,
+                    }),
+                    _ => None,
+                };
+                let needs = match (row.route, first) {
+                    (Route::Key, Some(key)) => Needs::One(self.ks.owner(key.slot)),
+                    _ => self.needs(row, client.db, argv),
+                };
+                match needs {
+                    Needs::Nothing => self.run_here(client, f, row, number, argv, first),
+                    Needs::One(shard) if shard == self.core => {
+                        if !self.free() {
+                            return self.stall(client, index);
+                        }
+                        self.run_here(client, f, row, number, argv, first)
+                    }
+                    Needs::One(shard) => self.forward(client, index, shard, number, argv),
+                    Needs::Several(shards) => {
+                        self.begin_command(client, index, shards, row, number, argv)
+                    }
+                    Needs::Wrong(e) => {
+                        self.stats.refused(number);
+                        self.refuse(client, e);
+                        Flow::Next
+                    }
+                }
+            }
+            Run::Session(session) => {
+                let started = ticks();
+                let mark = client.conn.replies.writer().len();
+                let flow = self.session(client, index, session, row, number, argv);
+                if flow != Flow::Stall {
+                    let ns = self.clock.ns(ticks().wrapping_sub(started));
+                    let writer = client.conn.replies.writer();
+                    let failed = writer.get(mark) == Some(&b'-');
+                    if failed {
+                        self.stats.error(&writer[mark..]);
+                    }
+                    self.stats
+                        .executed(number, ns, failed, self.settings.latency.tracking);
+                }
+                flow
+            }
+            Run::Container => unreachable!("resolve never returns a container"),
+        };
+        if flow != Flow::Stall {
+            client.last = Some(row);
+        }
+        flow
+    }
+
+    /// Why no command of this kind may run now, if so.
+    pub(super) fn forbids(&mut self, row: &Command) -> Option<command::Error> {
+        if row.has(flag::WRITE) {
+            let own = self.log.accepts().err().map(|refusal| refusal.to_string());
+            if let Some(why) = own.or_else(|| self.tx_refusal.clone()) {
+                return Some(command::Error::message(why));
+            }
+        }
+        if row.has(flag::DENYOOM) && self.shared.out_of_memory() {
+            let text = "OOM command not allowed when used memory > 'maxmemory'.";
+            return Some(command::Error::Text(text));
+        }
+        None
+    }
+
+    /// Whether this core's shard is here and nobody waits for it.
+    pub(super) fn free(&self) -> bool {
+        matches!(self.home, Home::Here) && self.queue.is_empty()
+    }
+
+    pub(super) fn stall(&mut self, client: &mut Client, index: u32) -> Flow {
+        client.waiting = Waiting::Shard;
+        self.stalled.push(index);
+        Flow::Stall
+    }
+
+    fn run_here(
+        &mut self,
+        client: &mut Client,
+        f: DataFn,
+        row: &'static Command,
+        number: u16,
+        argv: &[&[u8]],
+        first: Option<Key<'_>>,
+    ) -> Flow {
+        let seat = Seat::of(client);
+        let out = client.conn.replies.writer();
+        if let Some(ns) = self.run_data(f, row, number, seat, argv, out, first) {
+            self.note_slow(ns, argv, Some(client));
+        }
+        Flow::Next
+    }
+
+    /// Runs a data command whose shards are at hand, and counts it; returns the nanoseconds it took if
+    /// they are worth an entry in the slow log.
+    #[expect(clippy::too_many_arguments, reason = "each is a word of the call")]
+    pub(super) fn run_data(
+        &mut self,
+        f: DataFn,
+        row: &'static Command,
+        number: u16,
+        Seat { db, proto, quiet }: Seat,
+        argv: &[&[u8]],
+        out: &mut Vec<u8>,
+        first: Option<Key<'_>>,
+    ) -> Option<u64> {
+        self.ks.quiet = quiet;
+        let mark = out.len();
+        let started = ticks();
+        self.random = self
+            .random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        let mut ctx = Ctx {
+            ks: &mut self.ks,
+            db,
+            databases: self.settings.server.databases,
+            now: self.clock.unix_ms,
+            now_us: self.clock.unix_us,
+            random: self.random ^ (self.random >> 29),
+            first,
+
+            max_string: self.settings.server.proto_max_bulk_len as usize,
+            reply: Reply { buf: out, proto },
+        };
+        let failed = command::run(f, &mut ctx, argv).is_err();
+        let ns = self.clock.ns(ticks().wrapping_sub(started));
+        if failed {
+            self.stats.error(&out[mark..]);
+        }
+        self.stats
+            .executed(number, ns, failed, self.settings.latency.tracking);
+        (ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG)).then_some(ns)
+    }
+
+    /// Puts a command into the slow log; without a client if that is gone.
+    #[cold]
+    pub(super) fn note_slow(&mut self, ns: u64, argv: &[&[u8]], client: Option<&Client>) {
+        let keep = self.settings.latency.slowlog_max_len as usize;
+        let slow = Slow {
+            id: self.shared.next_slow_id(),
+            at_s: self.clock.unix_ms / 1000,
+            us: ns / 1000,
+            args: shorten(argv),
+            addr: client.map(|c| c.addr.clone()).unwrap_or_default(),
+            name: client.map(|c| c.name.clone()).unwrap_or_default(),
+        };
+        self.stats.slow(slow, keep);
+    }
+
+    /// Which shards a command's keys live on.
+    pub(super) fn needs(&mut self, row: &Command, db: u16, argv: &[&[u8]]) -> Needs {
+        match row.route {
+            Route::Here => Needs::Nothing,
+            Route::Key => Needs::One(self.ks.owner(self.ks.key(db, argv[1]).slot)),
+            Route::All => match self.mesh.cores() {
+                1 => Needs::One(self.core),
+                cores => Needs::Several((0..cores).collect()),
+            },
+            Route::Cursor => Needs::One(
+                self.ks
+                    .owner(command::cursor_slot(argv.get(1).unwrap_or(&&b""[..]))),
+            ),
+            Route::Keys => {
+                let mut indexes = mem::take(&mut self.indexes);
+                indexes.clear();
+                let result = command::keys_of(row, argv, &mut indexes);
+                let mut shards: Vec<usize> = Vec::new();
+                let mut only = None;
+                for &i in &indexes {
+                    let owner = self.ks.owner(self.ks.key(db, argv[i]).slot);
+                    match only {
+                        None => only = Some(owner),
+                        Some(o) if o == owner => {}
+                        Some(o) => {
+                            if shards.is_empty() {
+                                shards.push(o);
+                            }
+                            if !shards.contains(&owner) {
+                                shards.push(owner);
+                            }
+                        }
+                    }
+                }
+                self.indexes = indexes;
+                match (result, only) {
+                    (Err(e), _) => Needs::Wrong(e),
+                    (Ok(()), None) => Needs::Nothing,
+                    (Ok(()), Some(only)) if shards.is_empty() => Needs::One(only),
+                    (Ok(()), Some(_)) => {
+                        shards.sort_unstable();
+                        Needs::Several(shards)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A command's arguments as the slow log keeps them: 32 at most, 128 bytes of each.
+fn shorten(argv: &[&[u8]]) -> Vec<Vec<u8>> {
+    const ARGS: usize = 32;
+    const BYTES: usize = 128;
+    let mut kept = Vec::new();
+    for (i, arg) in argv.iter().enumerate() {
+        if i == ARGS - 1 && argv.len() > ARGS {
+            kept.push(format!("... ({} more arguments)", argv.len() - ARGS + 1).into_bytes());
+            break;
+        }
+        if arg.len() > BYTES {
+            let mut cut = arg[..BYTES].to_vec();
+            cut.extend_from_slice(format!("... ({} more bytes)", arg.len() - BYTES).as_bytes());
+            kept.push(cut);
+        } else {
+            kept.push(arg.to_vec());
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slow_log_keeps_little_of_a_long_command() {
+        let long = vec![b'x'; 1000];
+        let argv: Vec<&[u8]> = std::iter::repeat_n(long.as_slice(), 40).collect();
+        let kept = shorten(&argv);
+        assert_eq!(kept.len(), 32);
+        assert!(kept[0].ends_with(b"... (872 more bytes)"));
+        assert_eq!(kept[31], b"... (9 more arguments)");
+    }
+}

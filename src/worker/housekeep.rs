@@ -1,0 +1,224 @@
+//! What a core does by the clock: expiry, clients that idle or do not read, the log's back-pressure, and
+//! the end.
+
+use std::mem;
+use std::os::fd::AsRawFd;
+
+use super::arrivals::note;
+use super::client::Waiting;
+use super::{CRON_US, EXPIRE_BUDGET, EXPIRE_US, Home, SWEEP_BUDGET, Worker};
+use crate::net::conn::Phase;
+use crate::settings::Fsync;
+
+/// Bytes of effects that wait for the disk above which no command is taken.
+const LOG_PAUSE: usize = 64 * 1024 * 1024;
+/// How long effects may wait for a slow disk, once acknowledged, before no command is taken. Under
+/// `always` nothing is acknowledged before the disk has it.
+const LAG_US: u64 = 200_000;
+/// TLS failures logged a second and core; all are counted.
+const TLS_LOGS: u32 = 5;
+/// Milliseconds that clients have to take their last replies at shutdown.
+const DRAIN_MS: u64 = 5000;
+
+impl Worker {
+    /// What is done by the clock.
+    pub(super) fn housekeep(&mut self) {
+        let now = self.clock.now_us;
+        // Half of either bound lets commands in again, so that the door does not rattle.
+        let part = if self.log_backlogged { 2 } else { 1 };
+        let always = self.settings.persistence.appendfsync == Fsync::Always;
+        // A log that takes nothing more grows no more: writes are refused, and reads go on.
+        let backlogged = self.log.accepts().is_ok()
+            && (self.log.is_short()
+                || self.log.backlog() > LOG_PAUSE / part
+                || (!always && self.log.lag(now) > LAG_US / part as u64));
+        // What waits in the queue is looked at again when the log has caught up.
+        self.queue_stirs |= self.log_backlogged && !backlogged;
+        self.log_backlogged = backlogged;
+        if self.garbage && matches!(self.home, Home::Here) {
+            self.garbage = self.ks.shard(self.core).sweep(SWEEP_BUDGET);
+        }
+        if now >= self.next_expire {
+            self.next_expire = now + EXPIRE_US;
+            self.expire();
+        }
+        if !self.sleepers.is_empty() {
+            self.wake_sleepers(now);
+        }
+        if now < self.next_cron {
+            return;
+        }
+        self.next_cron = now + CRON_US;
+        self.clock.calibrate();
+        self.stats.sample(now);
+        self.log.report_usage(&self.shared);
+        self.tls_log_budget = TLS_LOGS;
+        if self.core == 0 {
+            self.shared.measure_memory(self.settings.storage.maxmemory);
+        }
+        for index in mem::take(&mut self.reaccept) {
+            if let Some(listener) = self.listeners.get(index as usize) {
+                self.ring.accept(listener.fd.as_raw_fd(), index);
+            }
+        }
+        if matches!(self.home, Home::Here) {
+            self.garbage = self.ks.shard(self.core).sweep(0);
+        }
+        self.look_after_clients();
+        if let Some(since) = self.stopping
+            && self.clock.now_us.saturating_sub(since) > DRAIN_MS * 1000
+        {
+            for index in 0..self.clients.end() {
+                self.close(index);
+            }
+        }
+    }
+
+    pub(super) fn has_expires(&mut self) -> bool {
+        if !matches!(self.home, Home::Here) {
+            return false;
+        }
+        let databases = self.settings.server.databases;
+        let shard = self.ks.shard(self.core);
+        (0..databases).any(|db| shard.expires(db) > 0)
+    }
+
+    fn expire(&mut self) {
+        if self.free() && self.active_expiry && self.log.accepts().is_ok() {
+            let now = self.clock.unix_ms;
+            self.ks.shard(self.core).expire_cycle(now, EXPIRE_BUDGET);
+        }
+    }
+
+    fn wake_sleepers(&mut self, now: u64) {
+        for index in mem::take(&mut self.sleepers) {
+            match self.clients.at(index).map(|client| client.waiting) {
+                Some(Waiting::Until { at, .. }) if at > now => self.sleepers.push(index),
+                Some(Waiting::Until { silent, .. }) => {
+                    if let Some(client) = self.clients.at(index)
+                        && !silent
+                    {
+                        crate::resp::Reply {
+                            proto: client.proto,
+                            buf: client.conn.replies.writer(),
+                        }
+                        .ok();
+                    }
+                    self.resume(index);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes clients that idle, do not finish their handshake or do not read; a tenth of all at
+    /// a time, so that many silent ones cost nothing to speak of.
+    fn look_after_clients(&mut self) {
+        let end = self.clients.end();
+        let step = (end / 10).max(64).min(end);
+        let now = self.clock.unix_ms;
+        let idle = self.settings.server.timeout.as_millis() as u64;
+        let handshake = self.settings.tls.handshake_timeout.as_millis() as u64;
+        let limit = self.settings.server.client_output_buffer_limit;
+        for _ in 0..step {
+            let index = self.cron_at;
+            self.cron_at = if index + 1 >= end { 0 } else { index + 1 };
+            let Some(client) = self.clients.at(index) else {
+                continue;
+            };
+            let silent = now.saturating_sub(client.active_ms);
+            let handshaking = client.conn.tls().is_some_and(|tls| !tls.established());
+            let soft = limit.soft_for.as_millis() as u64;
+            let slow = client
+                .over_soft_since
+                .is_some_and(|at| now.saturating_sub(at) > soft);
+            if slow {
+                self.stats.output_limit_closes += 1;
+            }
+            let over = slow
+                || (idle > 0 && silent > idle && client.waiting == Waiting::Nothing)
+                || (handshaking && now.saturating_sub(client.since_ms) > handshake)
+                || (client.conn.phase == Phase::Draining && silent > 30_000);
+            if over {
+                if handshaking {
+                    let reason = "handshake timed out".to_owned();
+                    *self.stats.tls_failures.entry(reason).or_default() += 1;
+                }
+                self.close(index);
+            }
+        }
+    }
+
+    /// Takes over what other parts keep of the settings.
+    pub(super) fn settings_changed(&mut self) {
+        let policy = match self.settings.persistence.appendfsync {
+            Fsync::Always => crate::log::Policy::Always,
+            Fsync::EverySec => crate::log::Policy::EverySec,
+            Fsync::No => crate::log::Policy::No,
+        };
+        self.log.set_policy(policy);
+        self.slow_ns = self
+            .settings
+            .latency
+            .slowlog_log_slower_than
+            .map_or(u64::MAX, |limit| limit.as_nanos() as u64);
+    }
+
+    /// Begins to stop: no new connection, no new command.
+    pub(super) fn begin_stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(self.clock.now_us);
+        for listener in &self.listeners {
+            self.ring.cancel_fd(listener.fd.as_raw_fd());
+        }
+        self.listeners.clear();
+        for index in 0..self.clients.end() {
+            if let Some(client) = self.clients.at(index) {
+                if client.conn.phase == Phase::Open {
+                    client.leaving = true;
+                }
+                note(&mut self.input, index, &mut client.has_input);
+                note(&mut self.output, index, &mut client.has_output);
+            }
+        }
+    }
+
+    /// Whether everything has come to its end.
+    pub(super) fn finished(&mut self) -> bool {
+        if self.stopping.is_none() {
+            return false;
+        }
+        let quiet = self.clients.is_empty()
+            && self.txs.is_empty()
+            && self.queue.is_empty()
+            && self.held_batches.is_empty()
+            && self.promises.is_empty()
+            && matches!(self.home, Home::Here);
+        if quiet && !self.closing_log && self.shared.core_is_quiet(self.core) {
+            self.closing_log = true;
+            self.append_effects();
+            self.log.close();
+            return false;
+        }
+        if self.closing_log && !self.log.closed() {
+            // A full disk would keep us for ever. What it has taken is recovered at the next start.
+            let since = self.stopping.unwrap_or_default();
+            if self.clock.now_us.saturating_sub(since) > 2 * DRAIN_MS * 1000 {
+                self.unclosed = Some(format!(
+                    "core {}: the log cannot be closed, the disk does not take it: {} bytes of effects that \
+                     were acknowledged are lost",
+                    self.core,
+                    self.log.backlog()
+                ));
+                return true;
+            }
+            return false;
+        }
+        if self.closing_log {
+            self.log.report_usage(&self.shared);
+        }
+        self.closing_log
+    }
+}
