@@ -15,6 +15,8 @@ pub struct Replies {
     /// The number of the first seat.
     first: u32,
     waiting: usize,
+    /// Bytes behind all seats but the last.
+    behind: usize,
 }
 
 #[derive(Default)]
@@ -37,6 +39,7 @@ impl Replies {
     /// Leaves a seat for a reply that will come; the number fills it.
     pub fn leave_seat(&mut self) -> u32 {
         let number = self.first.wrapping_add(self.seats.len() as u32);
+        self.behind += self.seats.back().map_or(0, |seat| seat.behind.len());
         self.seats.push_back(Seat::default());
         number
     }
@@ -64,6 +67,9 @@ impl Replies {
 
     fn leave_first(&mut self) {
         if let Some(seat) = self.seats.pop_front() {
+            if !self.seats.is_empty() {
+                self.behind -= seat.behind.len();
+            }
             self.ready.extend_from_slice(&seat.behind);
             self.first = self.first.wrapping_add(1);
         }
@@ -84,9 +90,10 @@ impl Replies {
         &mut self.ready
     }
 
-    /// Bytes kept, ready or not, without what stands behind open seats.
+    /// Bytes kept, ready or not.
     pub fn bytes(&self) -> usize {
-        self.ready.len() + self.waiting
+        let last = self.seats.back().map_or(0, |seat| seat.behind.len());
+        self.ready.len() + self.waiting + self.behind + last
     }
 }
 
@@ -107,7 +114,7 @@ mod tests {
         r.fill(three, b"e");
         r.fill(two, b"d");
         assert_eq!(r.ready(), b"a");
-        assert_eq!(r.bytes(), 3);
+        assert_eq!(r.bytes(), 5);
         r.fill(one, b"b");
         assert_eq!(r.ready(), b"abcdef");
         assert!(r.settled());

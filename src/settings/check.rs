@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Settings, shown_path};
+use super::{Auth, Settings, shown_path};
 
 /// One setting that cannot stand beside the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,13 @@ pub struct Complaint {
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.setting, self.why)
+    }
+}
+
+impl Auth {
+    /// Whether clients have to say a password.
+    pub fn is_on(&self) -> bool {
+        !self.requirepass.is_empty()
     }
 }
 

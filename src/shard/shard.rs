@@ -199,6 +199,8 @@ impl Shard {
         };
         let len = self.db(k).at(place).value().len();
         if bytes.is_empty() {
+            // Redis counts it as a change all the same.
+            self.watches.touch(k.db, k.bytes);
             return len;
         }
         if self.whole {

@@ -18,8 +18,6 @@ use crate::resp::Proto;
 
 /// Bytes taken from sockets in one tick; what is more waits in the kernel.
 const INTAKE: usize = 1024 * 1024;
-/// Bytes of unexecuted input above which a client's socket is not read.
-const INPUT_PAUSE: usize = 64 * 1024 * 1024;
 
 impl Worker {
     /// Handles what the ring has completed; how many events that were.
@@ -125,7 +123,7 @@ impl Worker {
             lib_ver: Vec::new(),
             db: 0,
             proto: Proto::Resp2,
-            authenticated: self.settings.auth.requirepass.is_empty(),
+            authenticated: !self.settings.auth.is_on(),
             since_ms: self.clock.unix_ms,
             active_ms: self.clock.unix_ms,
             window: 0,
@@ -135,6 +133,8 @@ impl Worker {
             waiting: Waiting::Nothing,
             no_evict: false,
             no_touch: false,
+            hungry: false,
+            far_reply: 1024 * 1024,
             reply: ReplyMode::On,
             over_soft_since: None,
             has_input: false,
@@ -167,6 +167,7 @@ impl Worker {
                 self.intake += n;
                 self.stats.net_in += n as u64;
                 self.patience.active(&mut client.window, self.clock.now_us);
+                client.active_ms = self.clock.unix_ms;
                 let handshaking = client.conn.tls().is_some_and(|tls| !tls.established());
                 let arrival = if open {
                     client.conn.receive(self.ring.buffers.bytes(buffer, n))
@@ -182,7 +183,7 @@ impl Worker {
                 }
                 match arrival {
                     Ok(Arrival::Open) => {
-                        if client.conn.input.len() > INPUT_PAUSE {
+                        if client.is_full() {
                             client.conn.stop_reading(&mut self.ring);
                         }
                     }
@@ -245,10 +246,7 @@ impl Worker {
         let Some(client) = self.clients.at(index) else {
             return;
         };
-        if client.conn.phase == Phase::Open
-            && !client.leaving
-            && client.conn.input.len() <= INPUT_PAUSE
-        {
+        if client.conn.phase == Phase::Open && !client.leaving && !client.is_full() {
             client.conn.read(&mut self.ring);
         }
         if client.conn.gone() {
@@ -381,10 +379,7 @@ impl Worker {
                 if client.conn.drained() && client.waiting == Waiting::Nothing {
                     self.say_goodbye(index);
                 }
-            } else if owed as usize <= PAUSE_ABOVE
-                && client.conn.input.len() <= INPUT_PAUSE
-                && !client.leaving
-            {
+            } else if owed as usize <= PAUSE_ABOVE && !client.is_full() && !client.leaving {
                 client.conn.read(&mut self.ring);
             }
         }

@@ -47,6 +47,10 @@ pub struct Client {
     pub no_touch: bool,
     /// CLIENT REPLY.
     pub reply: ReplyMode,
+    /// Whether its input holds no whole command: only more of it can help.
+    pub hungry: bool,
+    /// The length of a reply from another core that it may have to expect, in bytes.
+    pub far_reply: usize,
     /// Since when it owes us reading more than the soft limit, Unix ms.
     pub over_soft_since: Option<u64>,
     /// Whether it is on the list of those with input.
@@ -131,7 +135,31 @@ pub struct Watched {
     pub version: u64,
 }
 
+/// Bytes of unexecuted input above which a client's socket is not read.
+const INPUT_PAUSE: usize = 64 * 1024 * 1024;
+/// Bytes of replies from other cores that a client may have coming, as far as can be told beforehand.
+const FAR_BYTES: usize = 16 * 1024 * 1024;
+/// Requests of one client that may be on their way to other cores.
+const MOST_FAR: usize = 128;
+
 impl Client {
+    /// Whether it has sent enough for now. A command that is longer than that is taken in whole.
+    pub fn is_full(&self) -> bool {
+        !self.hungry && self.conn.input.len() > INPUT_PAUSE
+    }
+
+    /// Whether it has as many requests on their way to other cores as it may. What they answer is only
+    /// known when it is here, so long answers of late leave room for few.
+    pub fn is_far(&self) -> bool {
+        let most = (FAR_BYTES / self.far_reply.max(1)).clamp(1, MOST_FAR);
+        self.conn.replies.open() >= most
+    }
+
+    /// Learns from a reply that came from another core.
+    pub fn far_reply_came(&mut self, len: usize) {
+        self.far_reply = len.max(self.far_reply - self.far_reply / 4);
+    }
+
     /// The address of the client in its core's slab.
     pub fn at(&self, index: u32) -> Id {
         Id {

@@ -56,7 +56,7 @@ impl Worker {
         argv: &[&[u8]],
         hint: Option<(u16, u64)>,
     ) -> Flow {
-        if !client.authenticated && !row.has(flag::NO_AUTH) {
+        if !client.authenticated && self.settings.auth.is_on() && !row.has(flag::NO_AUTH) {
             self.stats.refused(number);
             let e = command::Error::Text("NOAUTH Authentication required.");
             self.refuse(client, e);

@@ -12,10 +12,9 @@ use super::{Home, Worker};
 use crate::command::{self, Run};
 use crate::resp::Reply;
 
-/// The seat of a reply that nobody wants.
-const NO_SEAT: u32 = u32::MAX;
-/// Batches kept for their next use.
+/// Batches kept for their next use, and the bytes that one of them may keep.
 const SPARE: usize = 64;
+const SPARE_BYTES: usize = 256 << 10;
 
 impl Worker {
     /// Puts a command into the batch for the core that owns its key.
@@ -27,17 +26,10 @@ impl Worker {
         number: u16,
         argv: &[&[u8]],
     ) -> Flow {
-        let seat = match client.reply {
-            ReplyMode::On => client.conn.replies.leave_seat(),
-            ReplyMode::Skip => {
-                client.reply = ReplyMode::On;
-                NO_SEAT
-            }
-            ReplyMode::Off => NO_SEAT,
-        };
         let item = Item {
             client: (index, client.conn.generation()),
-            seat,
+            seat: client.conn.replies.leave_seat(),
+            silent: client.reply != ReplyMode::On,
             command: number,
             who: Seat::of(client),
             slow: None,
@@ -178,10 +170,9 @@ impl Worker {
             let reply = &batch.replies[start..item.reply_end as usize];
             start = item.reply_end as usize;
             let (index, generation) = item.client;
-            if item.seat == NO_SEAT {
-                continue;
-            }
             if let Some(client) = self.clients.get(Id { index, generation }) {
+                client.far_reply_came(reply.len());
+                let reply = if item.silent { &[] } else { reply };
                 client.conn.replies.fill(item.seat, reply);
                 if client.conn.at < client.conn.input.len() && !client.has_input {
                     client.has_input = true;
@@ -194,7 +185,7 @@ impl Worker {
             }
         }
         batch.clear();
-        if self.spare_batches.len() < SPARE {
+        if self.spare_batches.len() < SPARE && batch.kept() <= SPARE_BYTES {
             self.spare_batches.push(batch);
         }
     }

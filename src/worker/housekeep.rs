@@ -136,7 +136,10 @@ impl Worker {
                 self.stats.output_limit_closes += 1;
             }
             let over = slow
-                || (idle > 0 && silent > idle && client.waiting == Waiting::Nothing)
+                || (idle > 0
+                    && silent > idle
+                    && client.waiting == Waiting::Nothing
+                    && client.conn.replies.settled())
                 || (handshaking && now.saturating_sub(client.since_ms) > handshake)
                 || (client.conn.phase == Phase::Draining && silent > 30_000);
             if over {
@@ -196,6 +199,16 @@ impl Worker {
             && self.held_batches.is_empty()
             && self.promises.is_empty()
             && matches!(self.home, Home::Here);
+        let since = self.stopping.unwrap_or_default();
+        let stuck = self.clock.now_us.saturating_sub(since) > 4 * DRAIN_MS * 1000;
+        if !quiet && !self.closing_log && stuck {
+            self.unclosed = Some(format!(
+                "core {}: what was under way does not end; the log is left as after a crash, with everything \
+                 that was acknowledged",
+                self.core
+            ));
+            return true;
+        }
         if quiet && !self.closing_log && self.shared.core_is_quiet(self.core) {
             self.closing_log = true;
             self.append_effects();
@@ -204,7 +217,6 @@ impl Worker {
         }
         if self.closing_log && !self.log.closed() {
             // A full disk would keep us for ever. What it has taken is recovered at the next start.
-            let since = self.stopping.unwrap_or_default();
             if self.clock.now_us.saturating_sub(since) > 2 * DRAIN_MS * 1000 {
                 self.unclosed = Some(format!(
                     "core {}: the log cannot be closed, the disk does not take it: {} bytes of effects that \

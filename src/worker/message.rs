@@ -42,6 +42,8 @@ pub enum Message {
         shard: Box<Shard>,
         /// What to log, if the transaction wrote to more than one shard, and this is one of them.
         record: Option<Arc<TxRecord>>,
+        /// Whether the sender waits for `Durable`.
+        waits: bool,
     },
     /// The receiver's transaction is durable on the sender's shard.
     Durable {
@@ -89,6 +91,8 @@ pub struct Item {
     pub client: (u32, u32),
     /// The seat its reply takes.
     pub seat: u32,
+    /// Whether nobody wants the reply (CLIENT REPLY).
+    pub silent: bool,
     /// Which command, by its number in the table.
     pub command: u16,
     /// What of its client it depends on.
@@ -114,6 +118,14 @@ impl Batch {
     /// The argument of that number, counted over all its commands.
     pub fn arg(&self, i: usize) -> &[u8] {
         arg(&self.bytes, &self.ends, i)
+    }
+
+    /// Bytes of memory it holds on to when it is empty.
+    pub fn kept(&self) -> usize {
+        self.bytes.capacity()
+            + self.replies.capacity()
+            + self.ends.capacity() * size_of::<u32>()
+            + self.items.capacity() * size_of::<Item>()
     }
 
     /// Empties it for its next use.

@@ -344,8 +344,9 @@ impl Worker {
                     from,
                     shard,
                     record,
+                    waits,
                 } => {
-                    self.returned(tx, from, shard, record);
+                    self.returned(tx, from, shard, record, waits);
                     self.stir_queue();
                 }
                 Message::Durable { tx } => self.durable(tx),

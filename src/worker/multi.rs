@@ -139,6 +139,17 @@ impl Worker {
         self.begin(client, index, needs, Work::Watch(keys))
     }
 
+    /// Ends a transaction whose EXEC itself is wrong.
+    pub(super) fn abort(&mut self, client: &mut Client, why: &Error) {
+        client.multi = None;
+        self.forget_watched_silently(client);
+        let why = String::from_utf8_lossy(&why.text()).into_owned();
+        let why = why.strip_prefix("ERR ").unwrap_or(&why);
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        self.reply(client).error(&text);
+        self.stats.error(text.as_bytes());
+    }
+
     pub(super) fn exec_command(&mut self, client: &mut Client, index: u32) -> Flow {
         let Some(queue) = client.multi.take() else {
             self.reply(client).error("ERR EXEC without MULTI");

@@ -210,7 +210,7 @@ impl Worker {
                 )));
             }
         }
-        if !client.authenticated {
+        if !client.authenticated && self.settings.auth.is_on() {
             return Err(Error::Text(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
                  HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
@@ -257,7 +257,7 @@ impl Worker {
         client.reply = ReplyMode::On;
         client.no_evict = false;
         client.no_touch = false;
-        client.authenticated = self.settings.auth.requirepass.is_empty();
+        client.authenticated = !self.settings.auth.is_on();
         self.reply(client).simple("RESET");
         Flow::Next
     }

@@ -23,9 +23,6 @@ const PER_CLIENT: usize = 1024;
 const PER_TICK: usize = 8192;
 /// Bytes owed to a client above which it gets nothing more done until it reads.
 pub const PAUSE_ABOVE: usize = 16 * 1024 * 1024;
-/// Requests of one client that may be on their way to other cores: what they answer is only known when
-/// it is here.
-const MOST_OPEN: usize = 128;
 /// Arguments that are gathered without an allocation.
 const FEW: usize = 8;
 
@@ -106,8 +103,9 @@ impl Worker {
             self.input.push(index);
             return;
         }
+        client.hungry = false;
         let conn = &mut client.conn;
-        conn.limits.unauthenticated = !client.authenticated;
+        conn.limits.unauthenticated = !client.authenticated && self.settings.auth.is_on();
         conn.limits.bulk_len = self.settings.server.proto_max_bulk_len as usize;
         let mut at = conn.at;
         for taken in 0.. {
@@ -130,6 +128,11 @@ impl Worker {
                     if taken == 0 {
                         conn.at = at;
                         conn.compact();
+                        client.hungry = true;
+                        if client.leaving && !mem::replace(&mut client.has_output, true) {
+                            // Nothing is left to execute: the end of the tick sees it off.
+                            self.output.push(index);
+                        }
                     }
                     break;
                 }
@@ -210,7 +213,7 @@ impl Worker {
         let input = mem::take(&mut client.conn.input);
         let mut end = None;
         for job in jobs {
-            if client.conn.owed() > PAUSE_ABOVE || client.conn.replies.open() >= MOST_OPEN {
+            if client.conn.owed() > PAUSE_ABOVE || client.is_far() {
                 // It comes back on the list when a send ends, or when answers come.
                 end = Some(job.span.0);
                 client.conn.parser = Parser::default();
@@ -245,6 +248,7 @@ impl Worker {
 
     fn one(&mut self, client: &mut Client, index: u32, job: &Job, argv: &[&[u8]]) -> Flow {
         let mark = client.conn.replies.writer().len();
+        let mode = client.reply;
         let flow = match &job.what {
             What::Command(row, number) => {
                 self.dispatch(client, index, (row, *number), argv, job.key)
@@ -254,6 +258,10 @@ impl Worker {
                 Err(_) if command::is_http(argv[0]) => {
                     tracing::warn!(client = %client.addr, "closed a connection that speaks HTTP");
                     Flow::Close
+                }
+                Err(e) if client.multi.is_some() && argv[0].eq_ignore_ascii_case(b"exec") => {
+                    self.abort(client, &e);
+                    Flow::Next
                 }
                 Err(e) => {
                     if let Some(queue) = &mut client.multi {
@@ -270,7 +278,7 @@ impl Worker {
                 Flow::Close
             }
         };
-        if client.reply != ReplyMode::On && flow != Flow::Stall {
+        if mode != ReplyMode::On && flow != Flow::Stall {
             let silent = client.last.is_none_or(|row| row.name != "client|reply");
             if silent {
                 client.conn.replies.writer().truncate(mark);

@@ -314,13 +314,14 @@ impl Worker {
                 .clone()
                 .filter(|r| r.parts.iter().any(|part| usize::from(part.core) == number));
             if number == self.core {
-                self.returned(id, self.core, shard, mine);
+                self.returned(id, self.core, shard, mine, waits);
             } else {
                 let message = Message::Return {
                     tx: id,
                     from: self.core,
                     shard,
                     record: mine,
+                    waits,
                 };
                 self.mesh.send(number, message);
             }
@@ -337,6 +338,7 @@ impl Worker {
         from: usize,
         shard: Box<Shard>,
         record: Option<Arc<TxRecord>>,
+        waits: bool,
     ) {
         self.ks.put(shard);
         self.home = Home::Here;
@@ -344,7 +346,8 @@ impl Worker {
             Some(record) => self.log.append_tx(&record, self.clock.now_us),
             None => self.append_effects(),
         }
-        if self.settings.persistence.appendfsync == Fsync::Always && self.log.is_on() {
+        // By the coordinator's policy: this core may have another already, or still.
+        if waits {
             self.promises.push_back((self.log.last_ticket(), from, tx));
         }
         self.queue_stirs = true;

@@ -12,6 +12,7 @@ mod crash;
 mod decryptor;
 mod differential;
 mod diskfull;
+mod endings;
 mod limits;
 mod many;
 mod nonces;
