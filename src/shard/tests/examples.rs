@@ -201,7 +201,7 @@ fn a_watched_key_changes_version_with_every_change_and_no_other() {
         }),
         ("get", false, |s, k, now| _ = s.touch(k, *now)),
         ("append", true, |s, k, now| _ = s.append(k, b"w", *now)),
-        ("append nothing", false, |s, k, now| {
+        ("append nothing", true, |s, k, now| {
             _ = s.append(k, b"", *now)
         }),
         ("setrange", true, |s, k, now| {
