@@ -19,6 +19,8 @@ use crate::resp::Parser;
 
 /// An input buffer larger than this is freed when it is empty.
 const KEEP_INPUT: usize = 64 * 1024;
+/// Bytes of replies that are worth sealing before the tick is over.
+pub const EARLY: usize = 64 * 1024;
 
 /// How far a connection is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,16 +196,47 @@ impl Conn {
                 self.held_bytes += bytes.len();
                 self.held.push_back((ticket, bytes));
             } else if self.flight.is_none() {
-                let mut bytes = std::mem::take(self.replies.ready());
-                let sealed = self.seal(&bytes, pool);
-                bytes.clear();
-                if bytes.capacity() <= KEEP_INPUT {
-                    *self.replies.ready() = bytes;
-                }
-                sealed?;
+                self.seal_ready(pool)?;
             }
         }
+        let ready = self.replies.ready();
+        if ready.is_empty() && ready.capacity() > KEEP_INPUT {
+            pool.put_plain(std::mem::take(ready));
+        }
         Ok(self.launch(ring))
+    }
+
+    /// Seals long replies before the tick is over, while they are in the processor's cache, so that what
+    /// comes behind them uses the same memory again. Only for when nothing holds replies back.
+    ///
+    /// # Errors
+    /// As [`Conn::flush`].
+    pub fn seal_early(&mut self, pool: &mut Pool) -> Result<(), rustls::Error> {
+        if self.flight.is_none() && self.held.is_empty() {
+            self.seal_ready(pool)?;
+        }
+        Ok(())
+    }
+
+    /// Sends long replies that were sealed early; whether it did.
+    pub fn send_early(&mut self, ring: &mut Ring) -> bool {
+        self.wire.len() >= EARLY && self.launch(ring)
+    }
+
+    /// Sees to it that replies are written into memory that is at hand, if there is any.
+    pub fn borrow_plain(&mut self, pool: &mut Pool) {
+        let ready = self.replies.ready();
+        if ready.capacity() == 0 {
+            *ready = pool.take_plain();
+        }
+    }
+
+    fn seal_ready(&mut self, pool: &mut Pool) -> Result<(), rustls::Error> {
+        let mut bytes = std::mem::take(self.replies.ready());
+        let sealed = self.seal(&bytes, pool);
+        bytes.clear();
+        *self.replies.ready() = bytes;
+        sealed
     }
 
     /// Lets the replies go that waited for a ticket up to `durable`; whether any did.

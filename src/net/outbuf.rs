@@ -9,6 +9,8 @@ pub const CHUNK: usize = 17 * 1024;
 const KEEP: usize = 256 * 1024;
 /// Buffers kept for reuse on one core.
 const POOLED: usize = 256;
+/// Buffers of replies that are not sealed yet, kept for reuse on one core.
+const PLAIN: usize = 16;
 
 /// A growable buffer: `len` bytes to send, the rest initialised room.
 #[derive(Default)]
@@ -42,8 +44,11 @@ impl OutBuf {
     pub fn room(&mut self, room: usize) -> &mut [u8] {
         let needed = self.len + room;
         if self.memory.len() < needed {
-            self.memory
-                .resize(needed.max(CHUNK).max(self.memory.len() * 2), 0);
+            let more = match self.memory.len() {
+                len if len < KEEP / 2 => len * 2,
+                len => len + len / 2,
+            };
+            self.memory.resize(needed.max(CHUNK).max(more), 0);
         }
         &mut self.memory[self.len..]
     }
@@ -70,12 +75,25 @@ impl OutBuf {
 #[derive(Default)]
 pub struct Pool {
     free: Vec<OutBuf>,
+    plain: Vec<Vec<u8>>,
 }
 
 impl Pool {
     /// An empty buffer.
     pub fn take(&mut self) -> OutBuf {
         self.free.pop().unwrap_or_default()
+    }
+
+    /// Memory for replies before they are sealed; without any if none is here.
+    pub fn take_plain(&mut self) -> Vec<u8> {
+        self.plain.pop().unwrap_or_default()
+    }
+
+    /// Takes such memory back.
+    pub fn put_plain(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() && bytes.capacity() <= KEEP && self.plain.len() < PLAIN {
+            self.plain.push(bytes);
+        }
     }
 
     /// Takes a buffer back.

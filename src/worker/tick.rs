@@ -13,7 +13,7 @@ use std::mem;
 use super::client::{Client, ReplyMode, Waiting};
 use super::{Home, Worker};
 use crate::command::{self, Command, Route};
-use crate::net::conn::Phase;
+use crate::net::conn::{EARLY, Phase};
 use crate::resp::{Arg, Fault, Parser, Reply, Step};
 use crate::shard::Key;
 
@@ -210,8 +210,9 @@ impl Worker {
             return;
         };
         client.active_ms = self.clock.unix_ms;
+        client.conn.borrow_plain(&mut self.pool);
         let input = mem::take(&mut client.conn.input);
-        let mut end = None;
+        let (mut end, mut broken) = (None, false);
         for job in jobs {
             if client.conn.owed() > PAUSE_ABOVE || client.is_far() {
                 // It comes back on the list when a send ends, or when answers come.
@@ -221,6 +222,9 @@ impl Worker {
             }
             let mine = &args[job.args.0 as usize..][..job.args.1 as usize];
             let flow = with_argv(mine, &input, |argv| self.one(&mut client, index, job, argv));
+            if client.conn.replies.ready().len() >= EARLY && self.replies_may_leave() {
+                broken = client.conn.seal_early(&mut self.pool).is_err();
+            }
             match flow {
                 Flow::Next => end = Some(job.span.1),
                 Flow::Wait | Flow::Close => {
@@ -242,8 +246,23 @@ impl Worker {
             client.conn.at = end;
         }
         client.conn.compact();
+        if !broken && client.conn.send_early(&mut self.ring) {
+            self.sends += 1;
+            self.ring.submit();
+        }
         self.note_output(index, &mut client);
         self.clients.put(index, client);
+        if broken {
+            // Its session can seal nothing more.
+            self.close(index);
+        }
+    }
+
+    /// Whether replies of this moment wait for nothing: the log has what they tell of.
+    fn replies_may_leave(&mut self) -> bool {
+        self.hold().is_none()
+            && self.ks.has(self.core)
+            && self.ks.shard(self.core).effects.is_empty()
     }
 
     fn one(&mut self, client: &mut Client, index: u32, job: &Job, argv: &[&[u8]]) -> Flow {
