@@ -19,8 +19,8 @@ use crate::resp::Parser;
 
 /// An input buffer larger than this is freed when it is empty.
 const KEEP_INPUT: usize = 64 * 1024;
-/// Bytes of replies that are worth sealing before the tick is over.
-pub const EARLY: usize = 64 * 1024;
+/// Bytes of replies that are worth sealing before the tick is over: more than a TLS record, less than a first-level cache.
+pub const EARLY: usize = 24 * 1024;
 
 /// How far a connection is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
