@@ -203,8 +203,7 @@ impl Worker {
         let stuck = self.clock.now_us.saturating_sub(since) > 4 * DRAIN_MS * 1000;
         if !quiet && !self.closing_log && stuck {
             self.unclosed = Some(format!(
-                "core {}: what was under way does not end; the log is left as after a crash, with everything \
-                 that was acknowledged",
+                "core {}: what was under way does not end; the log is left as a crash would leave it",
                 self.core
             ));
             return true;
