@@ -2,7 +2,7 @@
 
 use super::glob;
 use super::help::help;
-use super::row::{Command, Group, KeySpec, ON_KEY, Route, Run, acl, flag, key};
+use super::row::{Begin, Command, Group, KeySpec, ON_KEY, Route, Run, acl, flag, key};
 use super::table::{self, commands, keys_with_flags, lookup, subcommand};
 use super::{Ctx, Error};
 use crate::resp::Reply;
@@ -166,16 +166,70 @@ fn info(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
-/// First key, last key and step, for clients that know no key specifications: the span of all of them.
+/// First key, last key and step, for clients that know no key specifications: the span of all that stand in fixed
+/// places.
 fn legacy_keys(specs: &[KeySpec]) -> (i64, i64, i64) {
-    let last = |spec: &KeySpec| match spec.last {
-        n if n >= 0 => spec.first as i64 + n as i64,
-        n => n as i64,
+    let mut fixed = specs.iter().filter_map(|spec| match spec.begin {
+        Begin::At(first) => Some((i64::from(first), spec)),
+        _ => None,
+    });
+    let Some((first, spec)) = fixed.next() else {
+        return (0, 0, 0);
     };
-    match specs {
-        [] => (0, 0, 0),
-        [first, .., end] => (first.first as i64, last(end), first.step as i64),
-        [only] => (only.first as i64, last(only), only.step as i64),
+    let (begin, end) = fixed.last().unwrap_or((first, spec));
+    let last = match end.last {
+        n if n >= 0 => begin + i64::from(n),
+        n => i64::from(n),
+    };
+    (first, last, i64::from(spec.step))
+}
+
+/// Says where a run of keys begins and how far it goes.
+fn describe_keys(reply: &mut Reply<'_>, spec: &KeySpec) {
+    reply.map(3);
+    reply.bulk("flags");
+    names(reply, spec.flags, key::NAMES, "");
+    reply.bulk("begin_search");
+    reply.map(2);
+    reply.bulk("type");
+    match spec.begin {
+        Begin::At(at) | Begin::Counted(at) => {
+            reply.bulk("index");
+            reply.bulk("spec");
+            reply.map(1);
+            reply.bulk("index");
+            reply.int(i64::from(at));
+        }
+        Begin::Behind(word, from) | Begin::Each(word, from) => {
+            reply.bulk("keyword");
+            reply.bulk("spec");
+            reply.map(2);
+            reply.bulk("keyword");
+            reply.bulk(word);
+            reply.bulk("startfrom");
+            reply.int(i64::from(from));
+        }
+    }
+    reply.bulk("find_keys");
+    reply.map(2);
+    reply.bulk("type");
+    let limit = i64::from(matches!(spec.begin, Begin::Behind(..))) * 2;
+    let numbers: [(&str, i64); 3] = if let Begin::Counted(_) = spec.begin {
+        reply.bulk("keynum");
+        [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]
+    } else {
+        reply.bulk("range");
+        [
+            ("lastkey", i64::from(spec.last)),
+            ("keystep", i64::from(spec.step)),
+            ("limit", limit),
+        ]
+    };
+    reply.bulk("spec");
+    reply.map(numbers.len());
+    for (name, value) in numbers {
+        reply.bulk(name);
+        reply.int(value);
     }
 }
 
@@ -193,31 +247,7 @@ fn describe(reply: &mut Reply<'_>, row: &Command) {
     row.tips.iter().for_each(|tip| reply.bulk(tip));
     reply.set(row.keys.len());
     for spec in row.keys {
-        reply.map(3);
-        reply.bulk("flags");
-        names(reply, spec.flags, key::NAMES, "");
-        reply.bulk("begin_search");
-        reply.map(2);
-        reply.bulk("type");
-        reply.bulk("index");
-        reply.bulk("spec");
-        reply.map(1);
-        reply.bulk("index");
-        reply.int(spec.first as i64);
-        reply.bulk("find_keys");
-        reply.map(2);
-        reply.bulk("type");
-        reply.bulk("range");
-        reply.bulk("spec");
-        reply.map(3);
-        for (name, value) in [
-            ("lastkey", spec.last as i64),
-            ("keystep", spec.step as i64),
-            ("limit", 0),
-        ] {
-            reply.bulk(name);
-            reply.int(value);
-        }
+        describe_keys(reply, spec);
     }
     if row.subcommands.is_empty() {
         reply.set(0);

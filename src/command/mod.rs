@@ -8,32 +8,46 @@
 //!
 //! Reading order: `row`, `table`, `error`, then one file for each family.
 
+mod bitmap;
 mod docs;
 mod error;
 mod expire;
+mod geo;
 mod glob;
+mod hash;
 mod help;
+mod hyperloglog;
 mod keyspace;
+mod list;
 mod object;
+mod pubsub;
 mod rename;
 mod row;
 mod scan;
+mod scripting;
 mod server;
 mod session;
+mod set;
+mod sort;
+mod stream;
 mod string;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wait;
+mod zset;
 
 pub use error::Error;
 pub use rename::database;
-pub use row::{Command, Group, KeySpec, Route, Run, acl, flag, key};
+pub use row::{Begin, Command, Group, KeySpec, Route, Run, acl, flag, key};
 pub use scan::cursor_slot;
 pub use session::SessionCmd;
 pub use table::{all, by_id, keys_of, lookup, resolve};
+pub use wait::{Nil, Wait};
 
 use crate::resp::Reply;
-use crate::shard::{Key, Keyspace, Ms, Shard};
+use crate::shard::kinds::Collection;
+use crate::shard::{Key, Keyspace, Ms, Shard, WrongType, notice};
 
 /// A data command's function. `args[0]` is the name; the number of arguments fits the row's arity. On
 /// an error nothing it wrote to the reply counts; [`run`] sees to that.
@@ -55,6 +69,10 @@ pub struct Ctx<'a> {
     pub random: u64,
     /// The key that is the first argument, where the caller has computed it already.
     pub first: Option<Key<'a>>,
+    /// Whether the command may wait for what is not there (not inside a transaction or a script).
+    pub may_wait: bool,
+    /// Where a command that found nothing says what it waits for; its reply then comes later.
+    pub wait: Option<Wait>,
     /// Largest string a key may hold, in bytes (`proto-max-bulk-len`).
     pub max_string: usize,
     /// Where the answer goes.
@@ -81,6 +99,33 @@ impl Ctx<'_> {
         }
     }
 
+    /// The collection at a key, for a command that uses it: counts as hit or miss and as an access.
+    fn read<T: Collection>(&mut self, key: &Key<'_>) -> Result<Option<&T>, Error> {
+        Ok(self.ks.read::<T>(key, self.now)?)
+    }
+
+    /// The same, uncounted: for writes that build on it.
+    fn peek<T: Collection>(&mut self, key: &Key<'_>) -> Result<Option<&T>, Error> {
+        Ok(self.ks.peek::<T>(key, self.now)?)
+    }
+
+    /// Changes the collection at a key; see [`Shard::alter`].
+    fn alter<T: Collection>(&mut self, key: &Key<'_>, op: &T::Op<'_>) -> Result<T::Outcome, Error> {
+        Ok(self.ks.at(key.slot).alter::<T>(key, op, self.now)?)
+    }
+
+    /// Notes a keyspace event (classes: `shard::notice`), and another if the key is gone by the change.
+    fn notify(&mut self, class: u32, event: &'static str, key: &Key<'_>) {
+        let now = self.now;
+        let shard = self.ks.at(key.slot);
+        if shard.notices(class) {
+            shard.note(class, event, key);
+        }
+        if shard.notices(notice::GENERIC) && !shard.contains(key, now) {
+            shard.note(notice::GENERIC, "del", key);
+        }
+    }
+
     /// The shard that owns `key`.
     #[inline]
     fn shard(&mut self, key: &Key<'_>) -> &mut Shard {
@@ -104,4 +149,10 @@ pub fn run(f: DataFn, ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
 /// post to the port. Such a connection is closed without an answer, as Redis does.
 pub fn is_http(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+impl From<WrongType> for Error {
+    fn from(WrongType: WrongType) -> Error {
+        Error::WrongType
+    }
 }

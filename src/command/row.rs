@@ -132,10 +132,10 @@ pub enum Route {
 /// A run of keys among the arguments, and what the command does with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
-    /// Index of the first one; the command's name has index 0.
-    pub first: u8,
+    /// Where the run begins.
+    pub begin: Begin,
     /// The last one, counted from the first; negative: counted from the end of the arguments, -1 being
-    /// the last of them.
+    /// the last of them. Not used where the arguments say how many keys there are.
     pub last: i8,
     /// Arguments from one key to the next.
     pub step: u8,
@@ -143,11 +143,24 @@ pub struct KeySpec {
     pub flags: u32,
 }
 
+/// Where a run of keys begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At the argument of this index; the command's name has index 0.
+    At(u8),
+    /// Behind the argument of this index, which says how many keys follow.
+    Counted(u8),
+    /// Behind a word, the first such from an index on; the run takes half of what follows it.
+    Behind(&'static str, u8),
+    /// Behind a word, each time it stands somewhere from an index on; one key each time.
+    Each(&'static str, u8),
+}
+
 impl KeySpec {
     /// A single key at argument `first`.
     pub const fn one(first: u8, flags: u32) -> KeySpec {
         KeySpec {
-            first,
+            begin: Begin::At(first),
             last: 0,
             step: 1,
             flags,
@@ -157,9 +170,49 @@ impl KeySpec {
     /// Keys from argument `first` to the end, `step` apart.
     pub const fn rest(first: u8, step: u8, flags: u32) -> KeySpec {
         KeySpec {
-            first,
+            begin: Begin::At(first),
             last: -1,
             step,
+            flags,
+        }
+    }
+
+    /// Keys from argument `first` to the `last` one, negative from the end.
+    pub const fn range(first: u8, last: i8, flags: u32) -> KeySpec {
+        KeySpec {
+            begin: Begin::At(first),
+            last,
+            step: 1,
+            flags,
+        }
+    }
+
+    /// As many keys behind argument `at` as that says.
+    pub const fn counted(at: u8, flags: u32) -> KeySpec {
+        KeySpec {
+            begin: Begin::Counted(at),
+            last: 0,
+            step: 1,
+            flags,
+        }
+    }
+
+    /// The first half of what stands behind `word`, looked for from argument `from` on (XREAD).
+    pub const fn behind(word: &'static str, from: u8, flags: u32) -> KeySpec {
+        KeySpec {
+            begin: Begin::Behind(word, from),
+            last: -1,
+            step: 1,
+            flags,
+        }
+    }
+
+    /// The argument behind `word`, wherever that stands from argument `from` on (STORE).
+    pub const fn option(word: &'static str, from: u8, flags: u32) -> KeySpec {
+        KeySpec {
+            begin: Begin::Each(word, from),
+            last: 0,
+            step: 1,
             flags,
         }
     }

@@ -4,11 +4,16 @@
 //! to sixteen bytes is folded into two words (its first and its last eight bytes, which overlap in short
 //! names, with the case bit set in every byte); together with the length they determine the name. The
 //! words are hashed into an open-addressed table of row numbers and compared as words. Setting the case
-//! bit is exact for letters; a row whose name holds anything else is compared byte for byte as well.
+//! bit is exact for letters; a row whose name holds anything else, or is longer, is compared byte for byte as well.
 
+use super::row::Begin;
 use super::row::{Command, Run};
 use super::{Error, KeySpec};
-use super::{docs, expire, keyspace, object, rename, scan, server, session, string};
+use super::{
+    bitmap, docs, expire, geo, hash, hyperloglog, keyspace, list, object, pubsub, rename, scan,
+    scripting, server, session, set, sort, stream, string, zset,
+};
+use crate::resp::number::parse_i64;
 
 const FAMILIES: &[&[Command]] = &[
     string::basic::ROWS,
@@ -17,6 +22,17 @@ const FAMILIES: &[&[Command]] = &[
     string::range::ROWS,
     string::many::ROWS,
     string::lcs::ROWS,
+    bitmap::ROWS,
+    hyperloglog::ROWS,
+    list::ROWS,
+    hash::ROWS,
+    set::ROWS,
+    zset::ROWS,
+    geo::ROWS,
+    stream::ROWS,
+    sort::ROWS,
+    pubsub::ROWS,
+    scripting::ROWS,
     keyspace::ROWS,
     rename::ROWS,
     expire::ROWS,
@@ -68,7 +84,7 @@ static SUB_IDS: [u16; COUNT + 1] = {
 };
 
 /// Longest name of a command (not of a subcommand).
-const NAME_MAX: usize = 16;
+const NAME_MAX: usize = 24;
 const BUCKETS: usize = 1024;
 const EMPTY: u16 = u16::MAX;
 const CASE: u64 = 0x2020_2020_2020_2020;
@@ -79,11 +95,11 @@ struct Bucket {
     words: (u64, u64),
     len: u16,
     id: u16,
-    /// The name has bytes other than letters.
+    /// The name has bytes other than letters, or more than the words hold.
     exact: bool,
 }
 
-/// A name's two words. `name` has 1 to [`NAME_MAX`] bytes.
+/// A name's two words.
 #[inline(always)]
 const fn fold(name: &[u8]) -> (u64, u64) {
     let (a, b) = match (name.first_chunk(), name.last_chunk()) {
@@ -122,7 +138,8 @@ static INDEX: [Bucket; BUCKETS] = {
     while id < COUNT {
         let name = TABLE[id].name.as_bytes();
         assert!(!name.is_empty() && name.len() <= NAME_MAX);
-        let mut exact = false;
+        // Two words hold sixteen bytes.
+        let mut exact = name.len() > 16;
         let mut i = 0;
         while i < name.len() {
             assert!(!name[i].is_ascii_uppercase());
@@ -224,32 +241,69 @@ pub fn by_id(id: u16) -> Option<&'static Command> {
     TABLE.get(container)?.subcommands.get((id - first) as usize)
 }
 
-/// The arguments of one run of keys: first, one past the last, step. `None` if they do not fit.
-fn span(spec: &KeySpec, argc: usize) -> Option<(usize, usize, usize)> {
-    let first = spec.first as usize;
-    let last = match spec.last {
-        n if n >= 0 => first + n as usize,
-        n => argc.checked_sub(n.unsigned_abs() as usize)?,
+const INVALID: Error = Error::Text("ERR Invalid arguments specified for command");
+
+/// Calls `f` with the index of each key of one run.
+fn each_key(spec: &KeySpec, args: &[&[u8]], mut f: impl FnMut(usize)) -> Result<(), Error> {
+    let argc = args.len();
+    let (first, end, step) = match spec.begin {
+        Begin::At(first) => {
+            let first = first as usize;
+            let last = match spec.last {
+                n if n >= 0 => first + n as usize,
+                n => argc.checked_sub(n.unsigned_abs() as usize).ok_or(INVALID)?,
+            };
+            if first > last || last >= argc {
+                return Err(INVALID);
+            }
+            (first, last + 1, spec.step as usize)
+        }
+        Begin::Counted(at) => {
+            let at = at as usize;
+            let count = args.get(at).and_then(|n| parse_i64(n)).unwrap_or(-1);
+            let count = usize::try_from(count).map_err(|_| INVALID)?;
+            let end = count.checked_add(at + 1).ok_or(INVALID)?;
+            if end > argc {
+                return Err(INVALID);
+            }
+            (at + 1, end, 1)
+        }
+        Begin::Behind(word, from) => {
+            let at = (from as usize..argc).find(|&i| args[i].eq_ignore_ascii_case(word.as_bytes()));
+            let first = at.ok_or(INVALID)? + 1;
+            let half = (argc - first) / 2;
+            if half == 0 || half * 2 != argc - first {
+                return Err(INVALID);
+            }
+            (first, first + half, 1)
+        }
+        Begin::Each(word, from) => {
+            for i in (from as usize..argc).filter(|&i| i + 1 < argc) {
+                if args[i].eq_ignore_ascii_case(word.as_bytes()) {
+                    f(i + 1);
+                }
+            }
+            return Ok(());
+        }
     };
-    (first <= last && last < argc).then_some((first, last + 1, spec.step as usize))
+    (first..end).step_by(step).for_each(f);
+    Ok(())
 }
 
 /// Appends the indexes of a command's keys among `args` to `out`, with what it does to each.
 pub(super) fn keys_with_flags(cmd: &Command, args: &[&[u8]], out: &mut Vec<(usize, u32)>) {
     for spec in cmd.keys {
-        if let Some((first, end, step)) = span(spec, args.len()) {
-            out.extend((first..end).step_by(step).map(|i| (i, spec.flags)));
-        }
+        // What does not fit has no keys to tell of.
+        let _ = each_key(spec, args, |i| out.push((i, spec.flags)));
     }
 }
 
 /// Appends the indexes of a command's keys among `args` to `out`. The number of arguments has been
-/// checked; `out` stays empty for a command without keys.
+/// checked; `out` stays empty for a command without keys. Where the arguments do not say where the keys are, the
+/// command is run nowhere in particular and says itself what is wrong with them.
 pub fn keys_of(cmd: &Command, args: &[&[u8]], out: &mut Vec<usize>) -> Result<(), Error> {
     for spec in cmd.keys {
-        let (first, end, step) = span(spec, args.len())
-            .ok_or(Error::Text("ERR Invalid arguments specified for command"))?;
-        out.extend((first..end).step_by(step));
+        each_key(spec, args, |i| out.push(i))?;
     }
     Ok(())
 }
@@ -311,15 +365,21 @@ mod tests {
             assert_eq!(by_key, !row.keys.is_empty(), "{name}");
             if row.route == Route::Key {
                 assert_eq!(
-                    (row.keys[0].first, row.keys[0].last, row.keys.len()),
-                    (1, 0, 1)
+                    (row.keys[0].begin, row.keys[0].last, row.keys.len()),
+                    (Begin::At(1), 0, 1)
                 );
             }
-            // The fewest arguments that fit hold all its keys.
+            // The fewest arguments that fit hold all its keys, where the keys stand in fixed places.
             let args = vec![&b""[..]; row.arity.unsigned_abs() as usize];
             let mut keys = Vec::new();
-            assert_eq!(keys_of(row, &args, &mut keys), Ok(()), "{name}");
-            assert_eq!(keys.is_empty(), row.keys.is_empty(), "{name}");
+            if row
+                .keys
+                .iter()
+                .all(|spec| matches!(spec.begin, Begin::At(_)))
+            {
+                assert_eq!(keys_of(row, &args, &mut keys), Ok(()), "{name}");
+                assert_eq!(keys.is_empty(), row.keys.is_empty(), "{name}");
+            }
         }
     }
 

@@ -29,6 +29,19 @@ pub fn parse_i64(s: &[u8]) -> Option<i64> {
     }
 }
 
+/// Reads a floating point number: decimal, with or without exponent, or an infinity by its name; nothing before or
+/// behind it. `None` for anything else, what is not a number included.
+pub fn parse_f64(s: &[u8]) -> Option<f64> {
+    let text = str::from_utf8(s).ok()?;
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let infinite = ["inf", "infinity"]
+        .iter()
+        .any(|name| digits.eq_ignore_ascii_case(name));
+    let value: f64 = text.parse().ok()?;
+    // A finite spelling of what is too large is no number, as C's `strtod` says by ERANGE.
+    (!value.is_nan() && value.is_infinite() == infinite).then_some(value)
+}
+
 /// Appends `n` in decimal.
 pub fn put_u64(out: &mut Vec<u8>, mut n: u64) {
     if n < 10 {

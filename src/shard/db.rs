@@ -167,7 +167,7 @@ impl Db {
         now: Ms,
         position: &mut Position,
         budget: &mut usize,
-        mut f: impl FnMut(&Entry),
+        mut f: impl FnMut(&mut Entry),
     ) -> usize {
         let by = due_by(now);
         let mut total = 0;

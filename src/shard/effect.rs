@@ -18,14 +18,17 @@
 //! | 6  | `SetRange` | db, key length, value length, offset (varint), key, value         |
 //! | 7  | `Flush`    | db + 1, or 0 for all; first slot, end slot (exclusive)            |
 //! | 8  | `Restore`  | db, key length, object length, expiry (varint, 0 = none), key, object |
+//! | 9  | `Alter`    | db, type's letter, key length, operation length, key, operation    |
 //!
 //! `Append` and `SetRange` are relative: they are written for keys that live, which recovery finds
-//! in the state the effects before have made.
+//! in the state the effects before have made. `Alter` is relative too; where the key is not there it
+//! begins with an empty collection, and one that it leaves empty is gone with its key (see `kinds`).
 
 use std::fmt;
 use std::ops::Range;
 
 use super::Ms;
+use super::wire::{MAX_LEN, Reader};
 use crate::slot;
 
 const SET: u8 = 1;
@@ -36,9 +39,7 @@ const APPEND: u8 = 5;
 const SET_RANGE: u8 = 6;
 const FLUSH: u8 = 7;
 const RESTORE: u8 = 8;
-
-/// No key and no value is longer (Redis's own limit on a string).
-const MAX_LEN: u64 = 512 << 20;
+const ALTER: u8 = 9;
 
 /// A buffer of more bytes than this is given back once it is drained.
 const UNUSUAL: usize = 4 << 20;
@@ -112,6 +113,17 @@ pub enum Effect<'a> {
         /// When it expires; never 0.
         expire: Option<Ms>,
     },
+    /// The collection at the key has changed by this operation (`kinds::Collection::write_op`).
+    Alter {
+        /// Database number.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// The letter of the collection's type.
+        kind: u8,
+        /// The operation.
+        op: &'a [u8],
+    },
 }
 
 /// The bytes at `offset` of an effects buffer are not an effect.
@@ -179,7 +191,8 @@ impl<'a> Effect<'a> {
             | Effect::ExpireAt { db, key, .. }
             | Effect::Append { db, key, .. }
             | Effect::SetRange { db, key, .. }
-            | Effect::Restore { db, key, .. } => Some((db, key)),
+            | Effect::Restore { db, key, .. }
+            | Effect::Alter { db, key, .. } => Some((db, key)),
             Effect::Flush { .. } => None,
         }
     }
@@ -260,13 +273,20 @@ impl<'a> Effect<'a> {
                 head.number(key.len() as u64).number(object.len() as u64);
                 head.number(expire.unwrap_or(0)).write(out, &[key, object]);
             }
+            Effect::Alter { db, key, kind, op } => {
+                let mut head = Head::new(ALTER, *db);
+                head.number(u64::from(*kind))
+                    .number(key.len() as u64)
+                    .number(op.len() as u64)
+                    .write(out, &[key, op]);
+            }
         }
     }
 
     /// Reads the record at the start of `buf` and tells its length; `None` when there is none.
     #[inline]
     pub fn decode(buf: &'a [u8]) -> Option<(Effect<'a>, usize)> {
-        let mut at = Reader { buf, pos: 0 };
+        let mut at = Reader::new(buf);
         let op = at.byte()?;
         let effect = match op {
             SET => {
@@ -347,6 +367,16 @@ impl<'a> Effect<'a> {
                     expire,
                 }
             }
+            ALTER => {
+                let (db, kind) = (at.db()?, u8::try_from(at.number()?).ok()?);
+                let (klen, olen) = (at.len()?, at.len()?);
+                Effect::Alter {
+                    db,
+                    key: at.take(klen)?,
+                    kind,
+                    op: at.take(olen)?,
+                }
+            }
             _ => return None,
         };
         Some((effect, at.pos))
@@ -390,61 +420,6 @@ impl Head {
         for part in parts {
             out.extend_from_slice(part);
         }
-    }
-}
-
-struct Reader<'a> {
-    buf: &'a [u8],
-    pos: usize,
-}
-
-impl<'a> Reader<'a> {
-    #[inline]
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.buf.get(self.pos)?;
-        self.pos += 1;
-        Some(byte)
-    }
-
-    #[inline]
-    fn number(&mut self) -> Option<u64> {
-        let first = self.byte()?;
-        if first < 0x80 {
-            return Some(u64::from(first));
-        }
-        let mut value = u64::from(first & 0x7f);
-        for shift in (7..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit; a last byte of zero is not the shortest form.
-            if (shift == 63 && bits > 1) || byte == 0 {
-                return None;
-            }
-            value |= bits << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    #[inline]
-    fn db(&mut self) -> Option<u16> {
-        u16::try_from(self.number()?).ok()
-    }
-
-    #[inline]
-    fn len(&mut self) -> Option<usize> {
-        self.number()
-            .filter(|&len| len <= MAX_LEN)
-            .map(|len| len as usize)
-    }
-
-    #[inline]
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let bytes = self.buf.get(self.pos..self.pos.checked_add(len)?)?;
-        self.pos += len;
-        Some(bytes)
     }
 }
 

@@ -44,6 +44,8 @@ const VOLATILE: usize = 0b100;
 /// No string may grow beyond this by an offset: sums of lengths cannot overflow then, since
 /// whatever else is added up lies in memory.
 const LONGEST: usize = 1 << 40;
+/// Objects of more bytes are freed in steps.
+const LARGE: usize = 64 << 10;
 /// Strings up to this length are `embstr` until they are changed in place. Source: Redis, OBJECT
 /// ENCODING.
 const EMBSTR: usize = 44;
@@ -167,6 +169,20 @@ impl Entry {
                 Form::Int => Value::Int(place.cast::<i64>().read_unaligned()),
                 Form::Object => Value::Object(&*place.cast::<*const Object>().read_unaligned()),
             }
+        }
+    }
+
+    /// The object, for a change.
+    pub(super) fn object_mut(&mut self) -> Option<&mut Object> {
+        let shape = self.shape();
+        if shape.form != Form::Object {
+            return None;
+        }
+        // SAFETY: by (I) the value of this form is a pointer from `Box::into_raw` that this entry owns; nobody else can
+        // reach the object while `self` is borrowed for change.
+        unsafe {
+            let place = self.address().add(shape.value_at());
+            Some(&mut *place.cast::<*mut Object>().read_unaligned())
         }
     }
 
@@ -357,6 +373,14 @@ impl Entry {
             write_head(place, new, clock, expire);
         }
         self.0 = word(place, self.tag(), new);
+    }
+
+    /// Takes an object out that takes long to free, if there is one, and leaves a number in its place.
+    pub(super) fn take_large(&mut self) -> Option<Box<Object>> {
+        match self.value() {
+            Value::Object(object) if object.heap_bytes() > LARGE => self.take_object(),
+            _ => None,
+        }
     }
 
     /// Takes the object out, if there is one, and leaves a number in its place.

@@ -49,13 +49,15 @@ impl Shard {
         while let Some(seat) = self.dbs.get_mut(self.cycle.db) {
             let number = self.cycle.db as u16;
             if let Some(tables) = seat {
-                let (effects, watches) = (&mut self.effects, &mut self.watches);
+                let (effects, signals) = (&mut self.effects, &mut self.signals);
+                let graveyard = &mut self.graveyard;
                 expired += tables.expire(now, &mut self.cycle.within, &mut left, |entry| {
                     effects.push(&Effect::Del {
                         db: number,
                         key: entry.key(),
                     });
-                    watches.touch(number, entry.key());
+                    signals.expired(number, entry.key());
+                    graveyard.bury_object(entry.take_large());
                 });
                 if left == 0 {
                     break;

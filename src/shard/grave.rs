@@ -1,17 +1,23 @@
 //! Where flushed memory waits to be freed.
 //!
-//! Promise: burying is O(1) in the number of keys, and freeing goes table by table, so neither ever
-//! pauses the core.
+//! Promise: burying is O(1) in the number of keys, and freeing goes table by table, and large objects
+//! piece by piece, so neither ever pauses the core.
 
+use super::Object;
 use super::db::Db;
 use super::slots::Slot;
 use super::table::Table;
 
-/// Slots and tables nobody can reach any more.
+/// Slots, tables and objects nobody can reach any more.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "the boxes come from entries; an object is never moved"
+)]
 pub(super) struct Graveyard {
     slots: Vec<std::vec::IntoIter<Slot>>,
     tables: Vec<Table>,
+    objects: Vec<Box<Object>>,
 }
 
 impl Graveyard {
@@ -25,11 +31,31 @@ impl Graveyard {
         self.slots.push(slots.into_iter());
     }
 
-    /// Frees about `budget` entries; tells whether there are more.
+    /// Takes a large object, if there is one.
+    #[inline]
+    pub(super) fn bury_object(&mut self, object: Option<Box<Object>>) {
+        self.objects.extend(object);
+    }
+
+    /// Whether something waits.
+    #[inline]
+    pub(super) fn holds_any(&self) -> bool {
+        !(self.objects.is_empty() && self.tables.is_empty() && self.slots.is_empty())
+    }
+
+    /// Frees about `budget` entries or elements; tells whether there are more.
     pub(super) fn sweep(&mut self, budget: usize) -> bool {
         let mut left = budget;
         while left > 0 {
-            if let Some(table) = self.tables.pop() {
+            if let Some(object) = self.objects.last_mut() {
+                if !object.crumble(left) {
+                    self.objects.pop();
+                    left = left.saturating_sub(1);
+                } else {
+                    left = 0;
+                }
+            } else if let Some(mut table) = self.tables.pop() {
+                table.take_large(&mut self.objects);
                 left = left.saturating_sub(table.len() + 1);
             } else if let Some(slots) = self.slots.last_mut() {
                 match slots.next() {

@@ -6,9 +6,11 @@
 //!
 //! Reading order: `value` (what goes in and out), `shard` (the verbs of commands), `entry` and
 //! `shape` (one key in one allocation), `table`, `slots` and `db` (where entries are), `browse`
-//! (scan, random), `expiry`, `watch`, `grave` (freeing in steps), `effect`, `recover` and `split`
+//! (scan, random), `kinds` (the types that are not strings) and `alter` (changing them), `expiry`, `signals` with
+//! `watch` and `notice` (who is told of changes), `grave` (freeing in steps), `wire`, `effect`, `recover` and `split`
 //! (the log's form and the way back), `keyspace` (the shards at hand on a core).
 
+mod alter;
 mod browse;
 mod db;
 mod effect;
@@ -17,21 +19,26 @@ mod expiry;
 mod grave;
 mod hash;
 mod keyspace;
+pub mod kinds;
+pub mod notice;
 mod object;
 mod prefetch;
 mod recover;
 mod shape;
 #[allow(clippy::module_inception)]
 mod shard;
+mod signals;
 mod slots;
 mod split;
 mod table;
 mod value;
 mod watch;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;
 
+pub use alter::WrongType;
 pub use browse::scan_slot;
 pub use effect::{Broken, Effect, Effects, Records, records};
 pub use expiry::Cycle;

@@ -1,8 +1,15 @@
-//! The seat of the other types: lists, hashes, sets, sorted sets, streams.
+//! The seat of the types that are not strings: lists, hashes, sets, sorted sets, streams.
 //!
 //! Promise: whatever is not a string lives behind one boxed `Object`, so that an entry, its word in
-//! the table, expiry, scan and move treat all types alike. Types are added as variants of `Inner`
-//! and nothing outside this file matches on them exhaustively.
+//! the table, expiry, scan and move treat all types alike. What a type is and does stands in
+//! `kinds`; this file only says which there are.
+
+use super::kinds::Collection;
+use super::kinds::hash::Hash;
+use super::kinds::list::List;
+use super::kinds::set::Set;
+use super::kinds::stream::Stream;
+use super::kinds::zset::Zset;
 
 /// A value that is not a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,64 +17,106 @@ pub struct Object {
     inner: Inner,
 }
 
-/// The types there are. None yet outside of tests: strings need no object.
+/// The types there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Inner {
-    #[cfg(test)]
-    Probe(Vec<u8>),
+pub(super) enum Inner {
+    List(List),
+    Hash(Hash),
+    Set(Set),
+    Zset(Zset),
+    Stream(Stream),
+}
+
+// Every key of these types pays for it.
+const _: () = assert!(size_of::<Object>() <= 32);
+
+/// Does the same with whichever type it is.
+macro_rules! each {
+    ($inner:expr, $this:ident => $does:expr) => {
+        match $inner {
+            Inner::List($this) => $does,
+            Inner::Hash($this) => $does,
+            Inner::Set($this) => $does,
+            Inner::Zset($this) => $does,
+            Inner::Stream($this) => $does,
+        }
+    };
+}
+
+fn type_of<T: Collection>(_: &T) -> (u8, &'static str) {
+    (T::TAG, T::TYPE)
 }
 
 impl Object {
+    pub(super) fn new(inner: Inner) -> Object {
+        Object { inner }
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    pub(super) fn inner_mut(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+
     /// The word `TYPE` and `SCAN .. TYPE` use.
     pub fn type_name(&self) -> &'static str {
-        match self.inner {
-            #[cfg(test)]
-            Inner::Probe(_) => "probe",
-        }
+        each!(&self.inner, this => type_of(this).1)
     }
 
     /// The word `OBJECT ENCODING` uses.
     pub fn encoding(&self) -> &'static str {
-        match self.inner {
-            #[cfg(test)]
-            Inner::Probe(_) => "probe",
-        }
+        each!(&self.inner, this => this.encoding())
     }
 
     /// Elements held: what LLEN, HLEN, SCARD and their like answer.
     pub fn len(&self) -> usize {
-        match self.inner {
-            #[cfg(test)]
-            Inner::Probe(ref bytes) => bytes.len(),
-        }
+        each!(&self.inner, this => this.len())
     }
 
-    /// Whether it holds no element. An empty object is never left in a shard.
+    /// Whether it holds no element. Only streams are left in a shard so.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes on the heap, estimated, itself included.
+    /// Whether its key goes with it.
+    pub fn is_gone(&self) -> bool {
+        each!(&self.inner, this => this.is_gone())
+    }
+
+    /// Bytes on the heap, estimated, itself included. Takes constant time.
     pub fn heap_bytes(&self) -> usize {
-        match self.inner {
-            #[cfg(test)]
-            Inner::Probe(ref bytes) => size_of::<Object>() + bytes.capacity(),
-        }
+        size_of::<Object>() + each!(&self.inner, this => this.heap_bytes())
+    }
+
+    /// Frees about `budget` elements of one that nobody can reach any more; tells whether there are more.
+    pub(super) fn crumble(&mut self, budget: usize) -> bool {
+        each!(&mut self.inner, this => this.crumble(budget))
     }
 
     /// The form that effects carry. `decode` is its inverse.
     pub fn encode(&self) -> Vec<u8> {
-        match self.inner {
-            #[cfg(test)]
-            Inner::Probe(ref bytes) => [b"P", &bytes[..]].concat(),
-        }
+        let mut out = Vec::new();
+        each!(&self.inner, this => {
+            out.push(type_of(this).0);
+            this.encode(&mut out);
+        });
+        out
     }
 
     /// Reads what `encode` wrote; `None` for anything else.
     pub fn decode(bytes: &[u8]) -> Option<Object> {
-        match bytes.split_first()? {
-            #[cfg(test)]
-            (b'P', rest) => Some(Object::probe(rest)),
+        let (&tag, rest) = bytes.split_first()?;
+        fn read<T: Collection>(rest: &[u8]) -> Option<Object> {
+            T::decode(rest).map(Collection::into_object)
+        }
+        match tag {
+            List::TAG => read::<List>(rest),
+            Hash::TAG => read::<Hash>(rest),
+            Set::TAG => read::<Set>(rest),
+            Zset::TAG => read::<Zset>(rest),
+            Stream::TAG => read::<Stream>(rest),
             _ => None,
         }
     }
@@ -75,8 +124,8 @@ impl Object {
     /// An object for tests of what treats all types alike.
     #[cfg(test)]
     pub(crate) fn probe(bytes: &[u8]) -> Object {
-        Object {
-            inner: Inner::Probe(bytes.to_vec()),
-        }
+        let mut pack = super::kinds::pack::Pack::default();
+        bytes.iter().for_each(|byte| pack.push(&[*byte]));
+        Object::new(Inner::List(List::from_pack(pack)))
     }
 }

@@ -134,6 +134,7 @@ impl Shard {
             Effect::SetRange { offset, value, .. } => {
                 self.replay_range(k, Some(offset as usize), value)?;
             }
+            Effect::Alter { kind, op, .. } => self.replay_alter(k, kind, op, now)?,
             Effect::Flush { .. } => {}
         }
         Ok(())

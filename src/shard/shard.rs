@@ -12,8 +12,8 @@ use super::entry::{Entry, New};
 use super::expiry::Position;
 use super::grave::Graveyard;
 use super::hash::Hasher;
+use super::signals::Signals;
 use super::value::{Decimal, Dump, Expire, Key, Meta, Ms, Owned, Value, parse_int};
-use super::watch::Watches;
 use crate::slot;
 
 /// Counts since the shard was made (or since [`Shard::reset_stats`]).
@@ -41,10 +41,12 @@ pub struct Shard {
     pub whole: bool,
     /// Reads leave access times as they are.
     pub(super) quiet: bool,
+    /// Memory for the operation that is being logged.
+    pub(super) scratch: Vec<u8>,
     pub(super) slots: Range<u16>,
     pub(super) hasher: Hasher,
     pub(super) dbs: Vec<Option<Box<Db>>>,
-    pub(super) watches: Watches,
+    pub(super) signals: Signals,
     pub(super) stats: Stats,
     pub(super) graveyard: Graveyard,
     pub(super) cycle: Position,
@@ -71,10 +73,11 @@ impl Shard {
             effects: Effects::default(),
             whole: false,
             quiet: false,
+            scratch: Vec::new(),
             slots: map.range(id),
             hasher: Hasher::new(seed),
             dbs: (0..databases).map(|_| None).collect(),
-            watches: Watches::default(),
+            signals: Signals::default(),
             stats: Stats::default(),
             graveyard: Graveyard::default(),
             cycle: Position::default(),
@@ -200,7 +203,7 @@ impl Shard {
         let len = self.db(k).at(place).value().len();
         if bytes.is_empty() {
             // Redis counts it as a change all the same.
-            self.watches.touch(k.db, k.bytes);
+            self.signals.touch(k.db, k.bytes);
             return len;
         }
         if self.whole {
@@ -264,13 +267,13 @@ impl Shard {
                     at: at.unwrap_or(0),
                 });
             }
-            self.watches.touch(k.db, k.bytes);
+            self.signals.touch(k.db, k.bytes);
         }
         true
     }
 
     /// Logs what a key that was just changed holds now. A time of expiry in the past stays with it.
-    fn log_whole(&mut self, k: &Key<'_>, now: Ms) {
+    pub(super) fn log_whole(&mut self, k: &Key<'_>, now: Ms) {
         let Some(dump) = self.copy_out(k, now) else {
             // It expired by the change, and the removal was logged as such.
             return;
@@ -364,10 +367,10 @@ impl Shard {
     /// Removes every key of a database, or of all. Takes no longer for more keys: the memory is
     /// freed by [`Shard::sweep`].
     pub fn flush(&mut self, db: Option<u16>, now: Ms) {
-        for (db, key) in self.watches.of(db) {
+        for (db, key) in self.signals.watches.of(db) {
             let k = self.key(db, &key);
             if self.contains(&k, now) {
-                self.watches.touch(db, &key);
+                self.signals.touch(db, &key);
             }
         }
         self.bury(db);
@@ -381,6 +384,12 @@ impl Shard {
     /// few thousand take less than 100 us.
     pub fn sweep(&mut self, budget: usize) -> bool {
         self.graveyard.sweep(budget)
+    }
+
+    /// Whether [`Shard::sweep`] has something to free.
+    #[inline]
+    pub fn has_garbage(&self) -> bool {
+        self.graveyard.holds_any()
     }
 
     // Counts.
@@ -477,6 +486,7 @@ impl Shard {
     #[cold]
     fn bury_dead(&mut self, k: &Key<'_>, place: Place) {
         self.remove(k, place);
+        self.signals.expired(k.db, k.bytes);
         self.stats.expired += 1;
     }
 
@@ -495,7 +505,7 @@ impl Shard {
             (Expire::Keep | Expire::None, _) => None,
         };
         self.store(k, place, value, expire, clock(now));
-        self.watches.touch(k.db, k.bytes);
+        self.signals.touch(k.db, k.bytes);
         (place.is_some(), expire)
     }
 
@@ -510,9 +520,14 @@ impl Shard {
         clock: u32,
     ) {
         match place {
-            Some(place) => self
-                .db(k)
-                .update(place, |entry| entry.set_value(value, expire, clock)),
+            Some(place) => {
+                let large = self.db(k).update(place, |entry| {
+                    let large = entry.take_large();
+                    entry.set_value(value, expire, clock);
+                    large
+                });
+                self.graveyard.bury_object(large);
+            }
             None => {
                 self.db(k); // there from here on
                 if let Some(Some(db)) = self.dbs.get_mut(usize::from(k.db)) {
@@ -533,7 +548,7 @@ impl Shard {
         now: Ms,
         f: impl FnOnce(&mut Entry) -> R,
     ) -> R {
-        self.watches.touch(k.db, k.bytes);
+        self.signals.touch(k.db, k.bytes);
         self.db(k).update(place, |entry| {
             entry.set_clock(clock(now));
             f(entry)
@@ -541,12 +556,13 @@ impl Shard {
     }
 
     fn remove(&mut self, k: &Key<'_>, place: Place) {
-        self.db(k).remove(place);
+        let large = self.db(k).remove(place).take_large();
+        self.graveyard.bury_object(large);
         self.effects.push(&Effect::Del {
             db: k.db,
             key: k.bytes,
         });
-        self.watches.touch(k.db, k.bytes);
+        self.signals.touch(k.db, k.bytes);
     }
 
     /// Hands the tables of a database, or of all, to the graveyard.

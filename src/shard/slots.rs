@@ -225,7 +225,7 @@ impl Slot {
         by: u32,
         limit: usize,
         from: u32,
-        mut f: impl FnMut(&Entry),
+        mut f: impl FnMut(&mut Entry),
     ) -> (usize, usize, Option<u32>) {
         let split = match self {
             Slot::Whole(table) => {

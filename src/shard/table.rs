@@ -22,6 +22,7 @@
 //! every key); chains (a pointer more); one large table with incremental rehash (two tables to look
 //! into, and a cursor that must survive both).
 
+use super::Object;
 use super::entry::Entry;
 use super::hash::Hasher;
 use super::prefetch;
@@ -317,6 +318,20 @@ impl Table {
         self.cells.iter().flatten()
     }
 
+    /// Takes the objects out that take long to free, of a table that nobody can reach any more.
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes come from entries; an object is never moved"
+    )]
+    pub(super) fn take_large(&mut self, into: &mut Vec<Box<Object>>) {
+        into.extend(
+            self.cells
+                .iter_mut()
+                .flatten()
+                .filter_map(Entry::take_large),
+        );
+    }
+
     /// The entries from a tag on, in order.
     pub(super) fn from(&self, tag: u16) -> impl Iterator<Item = &Entry> {
         let start = home(tag, self.cells.len()).min(self.cells.len());
@@ -339,7 +354,7 @@ impl Table {
         &mut self,
         now: Ms,
         limit: usize,
-        mut f: impl FnMut(&Entry),
+        mut f: impl FnMut(&mut Entry),
     ) -> (usize, usize) {
         for entry in self.iter().filter(|entry| entry.is_volatile()) {
             prefetch::line(entry.hint());
@@ -353,7 +368,7 @@ impl Table {
                     if gone == limit {
                         return (looked, gone);
                     }
-                    f(&self.pull(at));
+                    f(&mut self.pull(at));
                     gone += 1;
                     continue; // what followed may stand here now
                 }

@@ -91,18 +91,18 @@ impl Shard {
     /// one [`Shard::unwatch`].
     pub fn watch(&mut self, k: &Key<'_>, now: Ms) -> u64 {
         self.live(k, now);
-        self.watches.add(k.db, k.bytes)
+        self.signals.watches.add(k.db, k.bytes)
     }
 
     /// Ends one watch of the key.
     pub fn unwatch(&mut self, k: &Key<'_>) {
-        self.watches.remove(k.db, k.bytes);
+        self.signals.watches.remove(k.db, k.bytes);
     }
 
     /// The version of a watched key. Equal to what [`Shard::watch`] told as long as nothing has
     /// changed the key; its expiry is a change.
     pub fn version(&mut self, k: &Key<'_>, now: Ms) -> u64 {
         self.live(k, now);
-        self.watches.version(k.db, k.bytes)
+        self.signals.watches.version(k.db, k.bytes)
     }
 }

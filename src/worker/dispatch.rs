@@ -20,8 +20,6 @@ pub enum Needs {
     One(usize),
     /// Several, ascending.
     Several(Vec<usize>),
-    /// Its arguments do not say.
-    Wrong(command::Error),
 }
 
 /// What of a client its command depends on.
@@ -100,11 +98,6 @@ impl Worker {
                     Needs::One(shard) => self.forward(client, index, shard, number, argv),
                     Needs::Several(shards) => {
                         self.begin_command(client, index, shards, row, number, argv)
-                    }
-                    Needs::Wrong(e) => {
-                        self.stats.refused(number);
-                        self.refuse(client, e);
-                        Flow::Next
                     }
                 }
             }
@@ -203,7 +196,8 @@ impl Worker {
             now_us: self.clock.unix_us,
             random: self.random ^ (self.random >> 29),
             first,
-
+            may_wait: false,
+            wait: None,
             max_string: self.settings.server.proto_max_bulk_len as usize,
             reply: Reply { buf: out, proto },
         };
@@ -237,10 +231,7 @@ impl Worker {
         match row.route {
             Route::Here => Needs::Nothing,
             Route::Key => Needs::One(self.ks.owner(self.ks.key(db, argv[1]).slot)),
-            Route::All => match self.mesh.cores() {
-                1 => Needs::One(self.core),
-                cores => Needs::Several((0..cores).collect()),
-            },
+            Route::All => self.all_shards(),
             Route::Cursor => Needs::One(
                 self.ks
                     .owner(command::cursor_slot(argv.get(1).unwrap_or(&&b""[..]))),
@@ -268,7 +259,8 @@ impl Worker {
                 }
                 self.indexes = indexes;
                 match (result, only) {
-                    (Err(e), _) => Needs::Wrong(e),
+                    // The command will refuse its arguments, and may look at any key first.
+                    (Err(_), _) => self.all_shards(),
                     (Ok(()), None) => Needs::Nothing,
                     (Ok(()), Some(only)) if shards.is_empty() => Needs::One(only),
                     (Ok(()), Some(_)) => {
@@ -277,6 +269,15 @@ impl Worker {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Worker {
+    fn all_shards(&self) -> Needs {
+        match self.mesh.cores() {
+            1 => Needs::One(self.core),
+            cores => Needs::Several((0..cores).collect()),
         }
     }
 }

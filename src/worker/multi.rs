@@ -57,10 +57,7 @@ impl Worker {
                 row.name.replace('|', " ")
             )))
         } else {
-            match self.needs(row, client.db, argv) {
-                Needs::Wrong(e) => Some(e),
-                _ => self.forbids(row),
-            }
+            self.forbids(row)
         };
         let bytes: usize = argv.iter().map(|arg| arg.len()).sum();
         let Some(queue) = &mut client.multi else {
@@ -176,7 +173,7 @@ impl Worker {
             let shards = match self.needs(queued.command, db, &argv) {
                 Needs::One(shard) => vec![shard],
                 Needs::Several(shards) => shards,
-                Needs::Nothing | Needs::Wrong(_) => continue,
+                Needs::Nothing => continue,
             };
             for shard in shards {
                 if !needs.contains(&shard) {

@@ -45,6 +45,9 @@ def effects(data):
         elif op == 8:
             db, key, size, expire = varint(c), varint(c), varint(c), varint(c)
             yield "Restore", db, c.take(key), c.take(size), expire
+        elif op == 9:
+            db, kind, key, size = varint(c), varint(c), varint(c), varint(c)
+            yield "Alter", db, c.take(key), chr(kind), c.take(size)
         else:
             raise Refused(f"effect {op}")
 

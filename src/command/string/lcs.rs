@@ -10,12 +10,7 @@ pub(in crate::command) const ROWS: &[Command] = &[Command {
     name: "lcs",
     arity: -3,
     flags: flag::READONLY,
-    keys: &[KeySpec {
-        first: 1,
-        last: 1,
-        step: 1,
-        flags: key::RO | key::ACCESS,
-    }],
+    keys: &[KeySpec::range(1, 1, key::RO | key::ACCESS)],
     since: "7.0.0",
     complexity: "O(N*M), N and M being the lengths of the strings",
     summary: "Finds the longest common subsequence of two strings.",

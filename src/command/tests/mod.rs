@@ -89,6 +89,8 @@ impl Local {
             now_us,
             random: now_us,
             first,
+            may_wait: false,
+            wait: None,
             max_string: self.max_string,
             reply,
         };

@@ -254,9 +254,9 @@ fn objects_are_kept_moved_and_replayed_like_strings() {
     let meta = shard.meta(&k, START).expect("it is there");
     assert_eq!(
         (meta.kind, meta.kind.name()),
-        (Kind::Object("probe"), "probe")
+        (Kind::Object("list"), "list")
     );
-    assert_eq!((meta.encoding, meta.value_len), ("probe", 3));
+    assert_eq!((meta.encoding, meta.value_len), ("listpack", 3));
     assert!(shard.expire_at(&k, None, START) && shard.expire_at(&k, Some(START + 99), START));
     let moved = shard.take(&k, START).expect("it is there");
     shard.restore(&l, moved, START);
@@ -267,7 +267,7 @@ fn objects_are_kept_moved_and_replayed_like_strings() {
             .push((key.to_vec(), kind))),
         0
     );
-    assert_eq!(kinds, [(b"l".to_vec(), Kind::Object("probe"))]);
+    assert_eq!(kinds, [(b"l".to_vec(), Kind::Object("list"))]);
     let written = std::mem::take(&mut shard.effects);
     let mut other = solo();
     let replayed = other.ks.shard(0);

@@ -1,0 +1,5 @@
+//! The list family.
+
+use super::row::Command;
+
+pub(super) const ROWS: &[Command] = &[];

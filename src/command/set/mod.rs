@@ -1,0 +1,5 @@
+//! The set family.
+
+use super::row::Command;
+
+pub(super) const ROWS: &[Command] = &[];

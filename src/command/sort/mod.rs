@@ -1,0 +1,5 @@
+//! SORT and SORT_RO.
+
+use super::row::Command;
+
+pub(super) const ROWS: &[Command] = &[];

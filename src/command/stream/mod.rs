@@ -1,0 +1,5 @@
+//! The stream family.
+
+use super::row::Command;
+
+pub(super) const ROWS: &[Command] = &[];

@@ -1,0 +1,5 @@
+//! The sorted-set family.
+
+use super::row::Command;
+
+pub(super) const ROWS: &[Command] = &[];
