@@ -22,7 +22,9 @@ const FAMILIES: &[&[Command]] = &[
     string::range::ROWS,
     string::many::ROWS,
     string::lcs::ROWS,
-    bitmap::ROWS,
+    bitmap::single::ROWS,
+    bitmap::many::ROWS,
+    bitmap::field::ROWS,
     hyperloglog::ROWS,
     list::ROWS,
     hash::ROWS,
@@ -253,6 +255,9 @@ fn each_key(spec: &KeySpec, args: &[&[u8]], mut f: impl FnMut(usize)) -> Result<
                 n if n >= 0 => first + n as usize,
                 n => argc.checked_sub(n.unsigned_abs() as usize).ok_or(INVALID)?,
             };
+            if spec.last < 0 && last + 1 == first {
+                return Ok(()); // a run to the end may be empty
+            }
             if first > last || last >= argc {
                 return Err(INVALID);
             }

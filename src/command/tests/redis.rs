@@ -123,9 +123,24 @@ pub(super) fn compare(redis: &mut Redis, local: &mut Local, args: &[Vec<u8>]) ->
     ))
 }
 
-/// Rows that differ from those of Redis 7.0: the first two ask for one argument too many there, the
-/// others carry a note in prose.
-const OTHER: &[&str] = &["command|getkeys", "command|getkeysandflags", "set", "getex"];
+/// Rows that differ from those of Redis 7.0: they ask for one argument too many there.
+const OTHER: &[&str] = &["command|getkeys", "command|getkeysandflags"];
+
+/// A reply to COMMAND INFO without the notes in prose that some keys carry.
+fn without_notes(reply: &[u8]) -> Vec<u8> {
+    const NOTE: &[u8] = b"*8\r\n$5\r\nnotes\r\n";
+    let mut out = Vec::new();
+    let mut rest = reply;
+    while let Some(at) = rest.windows(NOTE.len()).position(|w| w == NOTE) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(b"*6\r\n");
+        rest = &rest[at + NOTE.len()..];
+        let text = reply_len(rest, 0).unwrap();
+        rest = &rest[text..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
 
 #[test]
 fn rows_say_what_redis_says_of_its_commands() {
@@ -146,7 +161,11 @@ fn rows_say_what_redis_says_of_its_commands() {
             continue;
         }
         compared += 1;
-        differences.extend(compare(&mut redis, &mut local, &args));
+        let (theirs, ours) = (without_notes(&redis.ask(&refs)), local.ask(&refs));
+        if !agree(&args, &ours, &theirs) {
+            let (theirs, ours) = (theirs.escape_ascii(), ours.escape_ascii());
+            differences += &format!("{}\n  Redis:   {theirs}\n  Ferrite: {ours}\n", row.name);
+        }
     }
     assert!(compared > 100, "{compared}");
     assert!(differences.is_empty(), "{differences}");
