@@ -106,21 +106,31 @@ fn encoding(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
 }
 
 fn freq(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
-    match about(ctx, args) {
-        None => Ok(()),
-        Some(_) => Err(Error::Text(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
-             Please note that when switching between policies at runtime LRU and LFU data \
-             will take some time to adjust.",
-        )),
-    }
+    let Some(meta) = about(ctx, args) else {
+        return Ok(());
+    };
+    let frequency = meta.frequency.ok_or(Error::Text(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+         Please note that when switching between policies at runtime LRU and LFU data \
+         will take some time to adjust.",
+    ))?;
+    ctx.reply.int(i64::from(frequency));
+    Ok(())
 }
 
 fn idletime(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
-    if let Some(meta) = about(ctx, args) {
-        ctx.reply.int(meta.idle_secs as i64);
+    match about(ctx, args) {
+        None => Ok(()),
+        Some(meta) if meta.frequency.is_some() => Err(Error::Text(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
+             when switching between policies at runtime LRU and LFU data will take some time to \
+             adjust.",
+        )),
+        Some(meta) => {
+            ctx.reply.int(meta.idle_secs as i64);
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 fn refcount(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {

@@ -67,26 +67,11 @@ pub static LATER: &[Later] = &[
 ];
 
 /// Words that a setting will take later: (path, words, feature).
-pub static LATER_WORDS: &[(&str, &[&str], &str)] = &[
-    (
-        "encryption.provider",
-        &["vault", "kms", "gcp_kms", "azure_kv", "pkcs11"],
-        "this Kek provider",
-    ),
-    (
-        "storage.maxmemory_policy",
-        &[
-            "allkeys-lru",
-            "allkeys-lfu",
-            "allkeys-random",
-            "volatile-lru",
-            "volatile-lfu",
-            "volatile-random",
-            "volatile-ttl",
-        ],
-        "eviction",
-    ),
-];
+pub static LATER_WORDS: &[(&str, &[&str], &str)] = &[(
+    "encryption.provider",
+    &["vault", "kms", "gcp_kms", "azure_kv", "pkcs11"],
+    "this Kek provider",
+)];
 
 /// Redis settings whose answer is always the same here, because clients and tools ask for them. `CONFIG SET`
 /// accepts the value they have, and no other.

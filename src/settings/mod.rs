@@ -59,6 +59,48 @@ pub enum Fsync {
 pub enum MaxmemoryPolicy {
     /// Refuse writes.
     NoEviction,
+    /// Remove the key that was not used for longest.
+    AllKeysLru,
+    /// Remove the key that is used least often.
+    AllKeysLfu,
+    /// Remove any key.
+    AllKeysRandom,
+    /// Remove the key that was not used for longest, of those that expire.
+    VolatileLru,
+    /// Remove the key that is used least often, of those that expire.
+    VolatileLfu,
+    /// Remove any key that expires.
+    VolatileRandom,
+    /// Remove the key that expires soonest.
+    VolatileTtl,
+}
+
+impl MaxmemoryPolicy {
+    /// Every policy with its word.
+    pub const WORDS: &[(&str, &str, MaxmemoryPolicy)] = &[
+        ("noeviction", "noeviction", MaxmemoryPolicy::NoEviction),
+        ("allkeys-lru", "allkeys-lru", MaxmemoryPolicy::AllKeysLru),
+        ("allkeys-lfu", "allkeys-lfu", MaxmemoryPolicy::AllKeysLfu),
+        (
+            "allkeys-random",
+            "allkeys-random",
+            MaxmemoryPolicy::AllKeysRandom,
+        ),
+        ("volatile-lru", "volatile-lru", MaxmemoryPolicy::VolatileLru),
+        ("volatile-lfu", "volatile-lfu", MaxmemoryPolicy::VolatileLfu),
+        (
+            "volatile-random",
+            "volatile-random",
+            MaxmemoryPolicy::VolatileRandom,
+        ),
+        ("volatile-ttl", "volatile-ttl", MaxmemoryPolicy::VolatileTtl),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        let row = Self::WORDS.iter().find(|(.., policy)| *policy == self);
+        row.map_or("", |(word, ..)| word)
+    }
 }
 
 /// Oldest TLS version spoken.

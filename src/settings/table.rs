@@ -136,10 +136,16 @@ settings! {
     /// `[storage]`: memory.
     storage: Storage = "storage" {
         maxmemory: u64 = "0", Size { min: 0, max: u64::MAX }, Some("maxmemory"), live, open,
-            "Refuse writes above this much memory; 0 means no limit.";
-        maxmemory_policy: MaxmemoryPolicy = "noeviction", Choice { words: &[("noeviction", "noeviction", MaxmemoryPolicy::NoEviction)] },
+            "Refuse writes above this much memory, or make room by maxmemory_policy; 0 means no limit.";
+        maxmemory_policy: MaxmemoryPolicy = "noeviction", Choice { words: MaxmemoryPolicy::WORDS },
             Some("maxmemory-policy"), live, open,
-            "What happens at maxmemory: noeviction refuses writes and keeps every key.";
+            "What happens at maxmemory: noeviction refuses writes and keeps every key; the others remove keys, of all or of those that expire (volatile), by last use (lru), frequency of use (lfu), time of expiry (ttl) or none of them (random).";
+        maxmemory_samples: u32 = "5", Int { min: 1, max: 64 }, Some("maxmemory-samples"), live, open,
+            "Keys that are looked at to find one to remove; more are slower and choose better.";
+        lfu_log_factor: u32 = "10", Int { min: 0, max: 1_000_000 }, Some("lfu-log-factor"), live, open,
+            "Under the lfu policies, how much rarer each next use counts.";
+        lfu_decay_time: u32 = "1", Int { min: 0, max: 65_535 }, Some("lfu-decay-time"), live, open,
+            "Under the lfu policies, minutes after which a key's count shrinks by one; 0 means never.";
     }
     /// `[encryption]`: what lies on the disk.
     encryption: Encryption = "encryption" {

@@ -86,7 +86,6 @@ fn later_features_can_be_switched_off_and_not_on() {
         "[tls.acme]\ndomains = [\"a\"]",
         "[storage.warm]\nenabled = true",
         "[storage.cold]\npath = \"x\"",
-        "[storage]\nmaxmemory_policy = \"allkeys-lru\"",
         "[encryption]\nprovider = \"vault\"",
         "[encryption.vault]\naddress = \"x\"",
         "[encryption]\nencrypt_rdb = false",
@@ -250,10 +249,6 @@ fn config_set_changes_all_or_nothing() {
         ),
         (&[("maxclients", "0")], "from 1"),
         (&[("save", "60 1")], "only '' is available"),
-        (
-            &[("maxmemory-policy", "allkeys-lru")],
-            "eviction is not available in this version",
-        ),
         (
             &[("encryption.new_key_file", "x")],
             "not available in this version",

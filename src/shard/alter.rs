@@ -12,7 +12,7 @@ use super::kinds::stream::Stream;
 use super::kinds::zset::Zset;
 use super::kinds::{Applied, Collection};
 use super::recover::Misfit;
-use super::shard::{Shard, clock};
+use super::shard::Shard;
 use super::value::{Key, Ms, Value};
 use super::{Keyspace, notice};
 
@@ -81,16 +81,19 @@ impl Shard {
                 return Ok((After::Same, outcome));
             }
             let object = New::Object(Box::new(made.into_object()));
-            self.store(k, None, object, None, clock(now));
+            let note = self.uses.fresh(now);
+            self.store(k, None, object, None, note);
             self.signals.notices.note(notice::NEW, "new", k.db, k.bytes);
             return Ok((After::Changed, outcome));
         };
+        let before = self.db(k).at(place).clock();
+        let note = self.uses.used(before, now);
         let (Applied { changed, outcome }, gone) = self.db(k).update(place, |entry| {
             let this = entry.object_mut().and_then(T::of_mut).ok_or(WrongType)?;
             let applied = this.apply(op);
             let gone = this.is_gone();
             if applied.changed {
-                entry.set_clock(clock(now));
+                entry.set_clock(note);
             }
             Ok((applied, gone))
         })?;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::entry::Entry;
 use super::hash::Hasher;
 use super::slots::{Slot, Spot};
-use super::table::{due, due_by};
+use super::table::{Table, due, due_by};
 use super::value::{Key, Ms};
 
 /// Slots counted together.
@@ -266,6 +266,46 @@ impl Db {
             }
         }
         table.iter().nth(nth as usize)
+    }
+
+    /// Calls `f` with some entries that have an expiry, up to `count` of them, from a random place on.
+    pub(super) fn choose_volatile(
+        &self,
+        count: usize,
+        mut random: impl FnMut() -> u64,
+        mut f: impl FnMut(&Entry),
+    ) {
+        if self.volatile == 0 {
+            return;
+        }
+        let n = self.slots.len();
+        let mut left = count;
+        let mut at = (random() % n as u64) as usize;
+        let mut passed = 0;
+        while passed < n && left > 0 {
+            if self.groups[at / GROUP].due == u32::MAX {
+                let next = ((at / GROUP + 1) * GROUP).min(n);
+                passed += next - at;
+                at = next % n;
+                continue;
+            }
+            let tables = self.slots[at].tables();
+            let first = (random() % tables.len() as u64) as usize;
+            for i in 0..tables.len() {
+                let table = &tables[(first + i) % tables.len()];
+                if table.volatile() == 0 {
+                    continue;
+                }
+                let volatile = table.iter().filter(|entry| entry.is_volatile());
+                let skip = random() as usize % table.volatile();
+                for entry in volatile.skip(skip).take(left) {
+                    f(entry);
+                    left -= 1;
+                }
+            }
+            passed += 1;
+            at = (at + 1) % n;
+        }
     }
 
     /// The average time to live, in ms, of some of the entries that have an expiry.

@@ -7,7 +7,7 @@
 //! Reading order: `value` (what goes in and out), `shard` (the verbs of commands), `entry` and
 //! `shape` (one key in one allocation), `table`, `slots` and `db` (where entries are), `browse`
 //! (scan, random), `kinds` (the types that are not strings) and `alter` (changing them), `expiry`, `signals` with
-//! `watch` and `notice` (who is told of changes), `grave` (freeing in steps), `wire`, `effect`, `recover` and `split`
+//! `watch` and `notice` (who is told of changes), `uses` and `evict` (making room), `grave` (freeing in steps), `wire`, `effect`, `recover` and `split`
 //! (the log's form and the way back), `keyspace` (the shards at hand on a core).
 
 mod alter;
@@ -15,6 +15,7 @@ mod browse;
 mod db;
 mod effect;
 mod entry;
+mod evict;
 mod expiry;
 mod grave;
 mod hash;
@@ -31,6 +32,7 @@ mod signals;
 mod slots;
 mod split;
 mod table;
+mod uses;
 mod value;
 mod watch;
 pub mod wire;
@@ -41,6 +43,7 @@ mod tests;
 pub use alter::WrongType;
 pub use browse::scan_slot;
 pub use effect::{Broken, Effect, Effects, Records, records};
+pub use evict::{Eviction, Ranking};
 pub use expiry::Cycle;
 pub use hash::Hasher;
 pub use keyspace::Keyspace;
@@ -48,4 +51,5 @@ pub use object::Object;
 pub use recover::Misfit;
 pub use shard::{Shard, Stats};
 pub use split::split;
+pub use uses::Frequency;
 pub use value::{Decimal, Dump, Expire, Key, Kind, Meta, Ms, Owned, Value, parse_int};

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::effect::{Broken, Effect, records};
 use super::entry::New;
 use super::object::Object;
-use super::shard::{Shard, clock, compact};
+use super::shard::{Shard, compact};
 use super::value::{Key, Ms, Value};
 /// An effect that cannot be applied to this shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +157,8 @@ impl Shard {
 
     fn replay_value(&mut self, k: &Key<'_>, value: New<'_>, expire: Option<Ms>, now: Ms) {
         let place = self.find(k);
-        self.store(k, place, value, expire, clock(now));
+        let note = self.uses.fresh(now);
+        self.store(k, place, value, expire, note);
     }
 
     fn replay_range(

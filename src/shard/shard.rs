@@ -9,10 +9,12 @@ use std::ops::Range;
 use super::db::{Db, Place};
 use super::effect::{Effect, Effects};
 use super::entry::{Entry, New};
+use super::evict::Pool;
 use super::expiry::Position;
 use super::grave::Graveyard;
 use super::hash::Hasher;
 use super::signals::Signals;
+use super::uses::{Frequency, Uses};
 use super::value::{Decimal, Dump, Expire, Key, Meta, Ms, Owned, Value, parse_int};
 use crate::slot;
 
@@ -27,6 +29,8 @@ pub struct Stats {
     pub expired: u64,
     /// Of those, the ones found by the expiry cycle.
     pub expired_by_cycle: u64,
+    /// Keys removed to make room.
+    pub evicted: u64,
 }
 
 /// One core's keys. `Send`: it moves between cores in its box when a transaction spans shards.
@@ -48,6 +52,8 @@ pub struct Shard {
     pub(super) dbs: Vec<Option<Box<Db>>>,
     pub(super) signals: Signals,
     pub(super) stats: Stats,
+    pub(super) uses: Uses,
+    pub(super) pool: Pool,
     pub(super) graveyard: Graveyard,
     pub(super) cycle: Position,
 }
@@ -79,6 +85,8 @@ impl Shard {
             dbs: (0..databases).map(|_| None).collect(),
             signals: Signals::default(),
             stats: Stats::default(),
+            uses: Uses::new(seed),
+            pool: Pool::default(),
             graveyard: Graveyard::default(),
             cycle: Position::default(),
         }
@@ -130,7 +138,8 @@ impl Shard {
         let place = found?;
         let entry = self.dbs[usize::from(k.db)].as_deref_mut()?.at_mut(place);
         if access == Access::Touch || (access == Access::Use && !self.quiet) {
-            entry.set_clock(clock(now));
+            let note = self.uses.used(entry.clock(), now);
+            entry.set_clock(note);
         }
         Some(entry.value())
     }
@@ -147,13 +156,15 @@ impl Shard {
 
     /// What is known of the key beside its value. Uncounted.
     pub fn meta(&mut self, k: &Key<'_>, now: Ms) -> Option<Meta> {
-        let entry = self.entry(k, now)?;
+        let place = self.live(k, now)?;
+        let entry = self.dbs[usize::from(k.db)].as_deref()?.at(place);
         let value = entry.value();
         Some(Meta {
             kind: value.kind(),
             encoding: entry.encoding(),
             expire_at: entry.expire(),
-            idle_secs: u64::from(clock(now).wrapping_sub(entry.clock()) & CLOCK_MASK),
+            idle_secs: self.uses.idle(entry.clock(), now),
+            frequency: self.uses.frequency(entry.clock(), now),
             value_len: value.len(),
             bytes: entry.heap_bytes() + size_of::<Option<Entry>>(),
         })
@@ -431,6 +442,11 @@ impl Shard {
         self.stats = Stats::default();
     }
 
+    /// From now on uses are noted as frequencies, or as times.
+    pub fn set_frequency(&mut self, frequency: Option<Frequency>) {
+        self.uses.frequency = frequency;
+    }
+
     // Prefetch: see `Keyspace`.
 
     /// First stage: the slot's header.
@@ -504,7 +520,14 @@ impl Shard {
             (Expire::Keep, Some(place)) => self.db(k).at(place).expire(),
             (Expire::Keep | Expire::None, _) => None,
         };
-        self.store(k, place, value, expire, clock(now));
+        let note = match place {
+            Some(place) => {
+                let before = self.db(k).at(place).clock();
+                self.uses.used(before, now)
+            }
+            None => self.uses.fresh(now),
+        };
+        self.store(k, place, value, expire, note);
         self.signals.touch(k.db, k.bytes);
         (place.is_some(), expire)
     }
@@ -549,8 +572,10 @@ impl Shard {
         f: impl FnOnce(&mut Entry) -> R,
     ) -> R {
         self.signals.touch(k.db, k.bytes);
+        let before = self.db(k).at(place).clock();
+        let note = self.uses.used(before, now);
         self.db(k).update(place, |entry| {
-            entry.set_clock(clock(now));
+            entry.set_clock(note);
             f(entry)
         })
     }
@@ -581,11 +606,4 @@ impl Shard {
 #[inline]
 pub(super) fn compact(bytes: &[u8]) -> New<'_> {
     parse_int(bytes).map_or(New::Text(bytes), New::Int)
-}
-
-pub(super) const CLOCK_MASK: u32 = 0xff_ffff;
-
-/// The access clock: unix seconds, the low 24 bits.
-pub(super) fn clock(now: Ms) -> u32 {
-    (now / 1000) as u32 & CLOCK_MASK
 }

@@ -313,6 +313,12 @@ impl Table {
         std::mem::take(&mut self.cells).into_iter().flatten()
     }
 
+    /// Entries that have an expiry.
+    #[inline]
+    pub(super) fn volatile(&self) -> usize {
+        self.volatile as usize
+    }
+
     /// All entries, in the order of their hashes.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.cells.iter().flatten()

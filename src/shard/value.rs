@@ -70,6 +70,8 @@ pub struct Meta {
     pub expire_at: Option<Ms>,
     /// Whole seconds since the last read or write, up to about 194 days.
     pub idle_secs: u64,
+    /// How often it is used, where the eviction policy counts that: 0 to 255, logarithmic. Then `idle_secs` means nothing.
+    pub frequency: Option<u8>,
     /// Length of the string in bytes, or elements of the object.
     pub value_len: usize,
     /// Bytes on the heap, estimated, key and bookkeeping included: what `MEMORY USAGE` answers.

@@ -133,7 +133,7 @@ impl Worker {
                 return Some(command::Error::message(why));
             }
         }
-        if row.has(flag::DENYOOM) && self.shared.out_of_memory() {
+        if row.has(flag::DENYOOM) && self.settings.storage.maxmemory > 0 && !self.make_room() {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
             return Some(command::Error::Text(text));
         }

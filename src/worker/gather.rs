@@ -220,6 +220,7 @@ impl Whole {
             whole.shard.misses += report.shard.misses;
             whole.shard.expired += report.shard.expired;
             whole.shard.expired_by_cycle += report.shard.expired_by_cycle;
+            whole.shard.evicted += report.shard.evicted;
             whole.shard_bytes += report.shard_bytes;
             whole.log.add(&report.log);
             whole.add_databases(&report.databases);

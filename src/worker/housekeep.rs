@@ -45,6 +45,7 @@ impl Worker {
         if !self.sleepers.is_empty() {
             self.wake_sleepers(now);
         }
+        self.watch_memory();
         if now < self.next_cron {
             return;
         }
@@ -54,7 +55,7 @@ impl Worker {
         self.log.report_usage(&self.shared);
         self.tls_log_budget = TLS_LOGS;
         if self.core == 0 {
-            self.shared.measure_memory(self.settings.storage.maxmemory);
+            self.shared.measure_memory();
         }
         for index in mem::take(&mut self.reaccept) {
             if let Some(listener) = self.listeners.get(index as usize) {
@@ -165,6 +166,8 @@ impl Worker {
             .latency
             .slowlog_log_slower_than
             .map_or(u64::MAX, |limit| limit.as_nanos() as u64);
+        self.eviction = super::evict::eviction(&self.settings.storage);
+        self.frequency = super::evict::frequency(&self.settings.storage);
     }
 
     /// Begins to stop: no new connection, no new command.

@@ -10,6 +10,7 @@ mod arrivals;
 pub mod client;
 pub mod clock;
 pub mod dispatch;
+mod evict;
 mod forward;
 pub mod gather;
 mod housekeep;
@@ -53,7 +54,7 @@ use crate::net::ring::{Kind, Ring, RingError, Token};
 use crate::resp::Arg;
 use crate::seal::accel::Choice;
 use crate::settings::{Fsync, Settings};
-use crate::shard::{Keyspace, Shard};
+use crate::shard::{Eviction, Frequency, Keyspace, Shard};
 
 /// Ticks without anything to do before the core sleeps in the executor.
 const EMPTY_TICKS: u32 = 4;
@@ -190,6 +191,10 @@ pub struct Worker {
     /// Why the log could not be closed, if so.
     unclosed: Option<String>,
     tls_log_budget: u32,
+    /// Which keys go when memory is short, if any may.
+    eviction: Option<Eviction>,
+    /// How the frequency of uses is counted, where it is.
+    frequency: Option<Frequency>,
     /// Whether keys that nobody asks for are removed when their time has come.
     active_expiry: bool,
 }
@@ -267,6 +272,8 @@ impl Worker {
             closing_log: false,
             unclosed: None,
             tls_log_budget: 0,
+            eviction: None,
+            frequency: None,
             active_expiry: true,
             clock,
         };

@@ -16,8 +16,13 @@ pub struct Shared {
     /// Every core's inbox.
     pub inboxes: Vec<Arc<Inbox<Message>>>,
     connections: AtomicUsize,
-    out_of_memory: AtomicBool,
     used_memory: AtomicU64,
+    /// What the allocator had handed out beside the cores' data when it was asked last.
+    other_memory: AtomicU64,
+    /// Bytes of each core's data, as it counts them.
+    data_memory: Vec<AtomicU64>,
+    /// Whether a core has keys that may go to make room.
+    evictable: Vec<AtomicBool>,
     peak_memory: AtomicU64,
     slow_ids: AtomicU64,
     settings: Mutex<Arc<Settings>>,
@@ -112,8 +117,10 @@ impl Shared {
         let shared = Shared {
             inboxes: setup.inboxes,
             connections: AtomicUsize::new(0),
-            out_of_memory: AtomicBool::new(false),
             used_memory: AtomicU64::new(0),
+            other_memory: AtomicU64::new(0),
+            data_memory: (0..cores).map(|_| AtomicU64::new(0)).collect(),
+            evictable: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             peak_memory: AtomicU64::new(0),
             slow_ids: AtomicU64::new(0),
             settings: Mutex::new(setup.settings),
@@ -131,7 +138,7 @@ impl Shared {
             recovery: setup.recovery,
             redis_version: "7.2.0",
         };
-        shared.measure_memory(0);
+        shared.measure_memory();
         shared
     }
 
@@ -154,21 +161,37 @@ impl Shared {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Whether more memory is in use than `maxmemory` allows.
-    pub fn out_of_memory(&self) -> bool {
-        self.out_of_memory.load(Ordering::Relaxed)
+    /// A core tells how much its data takes, and whether some of it may go to make room.
+    pub fn note_data(&self, core: usize, bytes: u64, evictable: bool) {
+        self.data_memory[core].store(bytes, Ordering::Relaxed);
+        self.evictable[core].store(evictable, Ordering::Relaxed);
     }
 
-    /// Asks the allocator how much is in use; `limit` zero means no limit.
-    pub fn measure_memory(&self, limit: u64) {
+    /// Whether some core may make room.
+    pub fn any_evictable(&self) -> bool {
+        self.evictable.iter().any(|e| e.load(Ordering::Relaxed))
+    }
+
+    /// Bytes in use by now: what the allocator told last, brought up to date by what the cores count.
+    pub fn memory_by_now(&self) -> u64 {
+        self.other_memory.load(Ordering::Relaxed) + self.data()
+    }
+
+    fn data(&self) -> u64 {
+        let cores = self.data_memory.iter();
+        cores.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Asks the allocator how much is in use.
+    pub fn measure_memory(&self) {
         // The statistics are a snapshot that has to be renewed first.
         let used = tikv_jemalloc_ctl::epoch::advance()
             .and_then(|_| tikv_jemalloc_ctl::stats::allocated::read())
             .unwrap_or(0) as u64;
         self.used_memory.store(used, Ordering::Relaxed);
         self.peak_memory.fetch_max(used, Ordering::Relaxed);
-        self.out_of_memory
-            .store(limit > 0 && used > limit, Ordering::Relaxed);
+        let other = used.saturating_sub(self.data());
+        self.other_memory.store(other, Ordering::Relaxed);
     }
 
     /// Bytes the allocator has handed out, now and at most.

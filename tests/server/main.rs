@@ -13,6 +13,7 @@ mod decryptor;
 mod differential;
 mod diskfull;
 mod endings;
+mod eviction;
 mod limits;
 mod many;
 mod nonces;

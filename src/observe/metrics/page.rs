@@ -251,7 +251,7 @@ fn durations(t: &mut Text, name: &str, command: &str, latency: &Histogram<u32>) 
 
 fn memory(t: &mut Text, whole: &Whole, shared: &Shared) {
     let limit = shared.settings().storage.maxmemory;
-    shared.measure_memory(limit);
+    shared.measure_memory();
     let (used, peak) = shared.memory();
     t.gauge(
         "ferrite_memory_used_bytes",

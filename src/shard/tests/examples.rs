@@ -169,6 +169,7 @@ fn reads_count_and_peeks_do_not() {
         misses: 2,
         expired: 1,
         expired_by_cycle: 0,
+        evicted: 0,
     };
     assert_eq!(shard.stats(), counted);
     shard.reset_stats();

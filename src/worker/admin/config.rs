@@ -98,7 +98,7 @@ impl Worker {
             .slowlog
             .truncate(self.settings.latency.slowlog_max_len as usize);
         if self.core == 0 {
-            self.shared.measure_memory(self.settings.storage.maxmemory);
+            self.shared.measure_memory();
         }
         for listener in &self.listeners {
             let every = self.settings.server.tcp_keepalive;

@@ -3,7 +3,6 @@
 //! Source: the Redis command page of INFO.
 
 use super::info::{Text, View};
-use crate::settings::MaxmemoryPolicy;
 
 /// `a` in hundredths of `b`.
 fn percent(a: u64, b: u64) -> f64 {
@@ -152,10 +151,10 @@ pub fn memory(v: &View<'_>, t: &mut Text) {
     );
     t.bytes("used_memory_scripts", 0);
     t.bytes("maxmemory", v.settings.storage.maxmemory);
-    let policy = match v.settings.storage.maxmemory_policy {
-        MaxmemoryPolicy::NoEviction => "noeviction",
-    };
-    t.line("maxmemory_policy", policy);
+    t.line(
+        "maxmemory_policy",
+        v.settings.storage.maxmemory_policy.word(),
+    );
     let two = |n: f64| format!("{n:.2}");
     let less = |a: u64, b: u64| a as i64 - b as i64;
     t.line("allocator_frag_ratio", two(ratio(a.active, a.allocated)));
@@ -278,7 +277,8 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
     zeros(t, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
     t.line("expired_keys", shard.expired);
     t.line("expired_keys_by_cycle", shard.expired_by_cycle);
-    zeros(t, &["evicted_keys", "evicted_clients"]);
+    t.line("evicted_keys", shard.evicted);
+    zeros(t, &["evicted_clients"]);
     zeros(
         t,
         &[

@@ -152,7 +152,7 @@ impl Worker {
 
     /// What sections are written from, as of now.
     pub(super) fn view<'a>(&'a self, whole: &'a Whole) -> View<'a> {
-        self.shared.measure_memory(self.settings.storage.maxmemory);
+        self.shared.measure_memory();
         View {
             whole,
             settings: &self.settings,

@@ -115,7 +115,7 @@ impl Worker {
     }
 
     pub(super) fn memory_doctor(&mut self, client: &mut Client) -> Flow {
-        self.shared.measure_memory(self.settings.storage.maxmemory);
+        self.shared.measure_memory();
         let (used, peak) = self.shared.memory();
         let text = diagnosis(used, peak, machine::resident());
         self.reply(client).verbatim("txt", text);
