@@ -102,6 +102,13 @@ impl Shard {
         Ok((after, outcome))
     }
 
+    /// The value, if the key lives, for one who changes nothing, not even what has expired.
+    fn view(&self, k: &Key<'_>, now: Ms) -> Option<Value<'_>> {
+        let db = self.dbs.get(usize::from(k.db))?.as_deref()?;
+        let entry = db.at(db.find(k)?);
+        (!entry.is_dead(now)).then(|| entry.value())
+    }
+
     /// Applies an operation from the log.
     pub(super) fn replay_alter(
         &mut self,
@@ -137,6 +144,12 @@ impl Keyspace {
     /// The same, uncounted: for writes that build on it.
     pub fn peek<T: Collection>(&mut self, k: &Key<'_>, now: Ms) -> Result<Option<&T>, WrongType> {
         one(self.at(k.slot).peek(k, now))
+    }
+
+    /// The same without a change of anything, so that several can be looked at together: for keys that were read before,
+    /// which has removed what had expired. Its shard is present.
+    pub fn view<T: Collection>(&self, k: &Key<'_>, now: Ms) -> Result<Option<&T>, WrongType> {
+        one(self.present_at(k.slot).and_then(|shard| shard.view(k, now)))
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! To add a type: a file with the collection and its operations, a variant of `Object`, a line in `Shard::replay_alter`.
 
+pub mod dict;
 pub mod hash;
 pub mod list;
 pub mod pack;
