@@ -6,6 +6,7 @@
 use super::glob;
 use super::row::{Command, ON_KEY, Route, Run, acl, flag};
 use super::{Ctx, Error};
+use crate::resp::Reply;
 use crate::resp::number::parse_i64;
 use crate::shard::scan_slot;
 
@@ -109,6 +110,19 @@ pub(super) fn options<'a>(
     Ok(options)
 }
 
+/// Answers a step of a scan: `step` writes what it found, and tells the next cursor and how many replies it wrote.
+pub(super) fn answer(reply: &mut Reply<'_>, step: impl FnOnce(&mut Reply<'_>) -> (u64, usize)) {
+    let mut found = Vec::new();
+    let (next, count) = step(&mut Reply {
+        buf: &mut found,
+        proto: reply.proto,
+    });
+    reply.array(2);
+    reply.bulk(next.to_string());
+    reply.array(count);
+    reply.buf.extend_from_slice(&found);
+}
+
 fn keys(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let (db, now) = (ctx.db, ctx.now);
     let pattern = args[1];
@@ -135,31 +149,21 @@ fn scan(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         kind = if is_type { next } else { kind };
         Ok(is_type.then_some(2))
     })?;
-    let mut found = Vec::new();
-    let mut names = 0;
-    let next = match scan_slot(cursor) {
-        None => 0,
-        Some(slot) => {
-            let mut list = crate::resp::Reply {
-                buf: &mut found,
-                proto: ctx.reply.proto,
-            };
-            ctx.ks
-                .at(slot)
-                .scan(ctx.db, cursor, asked.count, ctx.now, |name, k| {
-                    let kind_fits =
-                        kind.is_none_or(|t: &[u8]| t.eq_ignore_ascii_case(k.name().as_bytes()));
-                    if kind_fits && asked.allow(name) {
-                        list.bulk(name);
-                        names += 1;
-                    }
-                })
-        }
-    };
-    ctx.reply.array(2);
-    ctx.reply.bulk(next.to_string());
-    ctx.reply.array(names);
-    ctx.reply.buf.extend_from_slice(&found);
+    answer(&mut ctx.reply, |list| {
+        let mut names = 0;
+        let Some(slot) = scan_slot(cursor) else {
+            return (0, 0);
+        };
+        let shard = ctx.ks.at(slot);
+        let next = shard.scan(ctx.db, cursor, asked.count, ctx.now, |name, k| {
+            let kind_fits = kind.is_none_or(|t: &[u8]| t.eq_ignore_ascii_case(k.name().as_bytes()));
+            if kind_fits && asked.allow(name) {
+                list.bulk(name);
+                names += 1;
+            }
+        });
+        (next, names)
+    });
     Ok(())
 }
 

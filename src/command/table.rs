@@ -27,6 +27,8 @@ const FAMILIES: &[&[Command]] = &[
     list::ROWS,
     hash::ROWS,
     set::ROWS,
+    set::random::ROWS,
+    set::algebra::ROWS,
     zset::ROWS,
     geo::ROWS,
     stream::ROWS,

@@ -6,6 +6,7 @@
 use super::dict::Dict;
 use super::pack::Pack;
 use super::{Applied, Collection, seated};
+use crate::resp::Reply;
 use crate::shard::value::{Decimal, parse_int};
 use crate::shard::wire::{Items, Reader, put_bytes, put_number};
 
@@ -46,7 +47,7 @@ const ADD: u8 = 1;
 const REMOVE: u8 = 2;
 
 /// A member where it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Member<'a> {
     /// The decimal form of this number.
     Int(i64),
@@ -55,6 +56,15 @@ pub enum Member<'a> {
 }
 
 impl Member<'_> {
+    /// Answers it.
+    #[inline]
+    pub fn answer(&self, reply: &mut Reply<'_>) {
+        match self {
+            Member::Int(n) => reply.bulk_int(*n),
+            Member::Bytes(bytes) => reply.bulk(bytes),
+        }
+    }
+
     /// Its bytes; a number is written into `scratch`.
     #[inline]
     pub fn bytes<'s>(&'s self, scratch: &'s mut Decimal) -> &'s [u8] {
@@ -77,11 +87,6 @@ impl Set {
             Form::Pack(pack) => pack.find(member, 0, 1).is_some(),
             Form::Table(table) => table.get(member).is_some(),
         }
-    }
-
-    /// Whether asking for a member takes constant time, or nearly.
-    pub fn finds_fast(&self) -> bool {
-        !matches!(self.0, Form::Pack(_))
     }
 
     /// All members; integers in order.
