@@ -85,18 +85,22 @@ impl Shard {
             self.signals.notices.note(notice::NEW, "new", k.db, k.bytes);
             return Ok((After::Changed, outcome));
         };
-        let (Applied { changed, outcome }, gone) = self.db(k).update(place, |entry| {
+        let (Applied { changed, outcome }, gone, due) = self.db(k).update(place, |entry| {
             let this = entry.object_mut().and_then(T::of_mut).ok_or(WrongType)?;
             let applied = this.apply(op);
             let gone = this.is_gone();
+            let due = this.schedule();
             if applied.changed {
                 entry.set_clock(clock(now));
             }
-            Ok((applied, gone))
+            Ok((applied, gone, due))
         })?;
         if gone {
             self.db(k).remove(place);
             return Ok((After::Gone, outcome));
+        }
+        if let Some(at) = due {
+            self.enter(k, at);
         }
         let after = if changed { After::Changed } else { After::Same };
         Ok((after, outcome))

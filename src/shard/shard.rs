@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::agenda::Agenda;
 use super::db::{Db, Place};
 use super::effect::{Effect, Effects};
 use super::entry::{Entry, New};
@@ -50,6 +51,7 @@ pub struct Shard {
     pub(super) stats: Stats,
     pub(super) graveyard: Graveyard,
     pub(super) cycle: Position,
+    pub(super) agenda: Agenda,
 }
 
 /// How a read counts.
@@ -81,6 +83,7 @@ impl Shard {
             stats: Stats::default(),
             graveyard: Graveyard::default(),
             cycle: Position::default(),
+            agenda: Agenda::default(),
         }
     }
 
@@ -515,10 +518,14 @@ impl Shard {
         &mut self,
         k: &Key<'_>,
         place: Option<Place>,
-        value: New<'_>,
+        mut value: New<'_>,
         expire: Option<Ms>,
         clock: u32,
     ) {
+        let due = match &mut value {
+            New::Object(object) => object.schedule(),
+            _ => None,
+        };
         match place {
             Some(place) => {
                 let large = self.db(k).update(place, |entry| {
@@ -538,6 +545,9 @@ impl Shard {
                     );
                 }
             }
+        }
+        if let Some(at) = due {
+            self.enter(k, at);
         }
     }
 
