@@ -1,6 +1,7 @@
 //! Keys of any type: DEL, UNLINK, EXISTS, TOUCH, TYPE; and the keyspace as a whole: DBSIZE, RANDOMKEY,
 //! FLUSHDB, FLUSHALL.
 
+use super::chance::Chance;
 use super::row::{Command, KeySpec, ON_KEY, Route, Run, acl, flag, key};
 use super::{Ctx, Error, Group};
 
@@ -172,15 +173,8 @@ fn dbsize(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
 
 fn randomkey(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
     let (db, now) = (ctx.db, ctx.now);
-    // SplitMix64 (Steele, Lea, Flood 2014) over the one random number there is.
-    let mut state = ctx.random;
-    let mut next = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    };
+    let mut chance = Chance::new(ctx.random);
+    let mut next = || chance.next();
     loop {
         let keys: u64 = ctx.ks.present().map(|shard| shard.len(db)).sum();
         if keys == 0 {

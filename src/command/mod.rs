@@ -9,6 +9,7 @@
 //! Reading order: `row`, `table`, `error`, then one file for each family.
 
 mod bitmap;
+mod chance;
 mod docs;
 mod error;
 mod expire;

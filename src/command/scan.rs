@@ -6,6 +6,7 @@
 use super::glob;
 use super::row::{Command, ON_KEY, Route, Run, acl, flag};
 use super::{Ctx, Error};
+use crate::resp::Reply;
 use crate::resp::number::parse_i64;
 use crate::shard::scan_slot;
 
@@ -41,7 +42,7 @@ pub(super) const ROWS: &[Command] = &[
 
 /// Reads a cursor: an unsigned 64-bit number, as C's `strtoul` reads it. A sign is allowed, no text at
 /// all is 0.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
+pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
     let (negative, digits) = match text {
         [] => return Some(0),
         [b'-', rest @ ..] => (true, rest),
@@ -59,6 +60,67 @@ fn parse_cursor(text: &[u8]) -> Option<u64> {
 /// where that slot lives. Any text has one, also what is no cursor.
 pub fn cursor_slot(cursor: &[u8]) -> u16 {
     parse_cursor(cursor).and_then(scan_slot).unwrap_or(0)
+}
+
+/// What all of SCAN's company take.
+pub(super) struct Options<'a> {
+    /// Only what matches it; what everything matches is none.
+    pub(super) pattern: Option<&'a [u8]>,
+    /// How many a call, roughly.
+    pub(super) count: usize,
+}
+
+impl Options<'_> {
+    /// Whether a name is asked for.
+    pub(super) fn allow(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|p| glob::matches(p, name, false))
+    }
+}
+
+/// Reads the options of a scan. What is neither MATCH nor COUNT is given to `other` with what follows it, which tells how
+/// many arguments it takes.
+pub(super) fn options<'a>(
+    args: &[&'a [u8]],
+    mut other: impl FnMut(&'a [u8], Option<&'a [u8]>) -> Result<Option<usize>, Error>,
+) -> Result<Options<'a>, Error> {
+    let mut options = Options {
+        pattern: None,
+        count: 10,
+    };
+    let mut i = 0;
+    while i < args.len() {
+        let next = args.get(i + 1).copied();
+        let known = match next {
+            Some(next) if args[i].eq_ignore_ascii_case(b"count") => {
+                let count = parse_i64(next).ok_or(Error::NotInteger)?;
+                if count < 1 {
+                    return Err(Error::Syntax);
+                }
+                options.count = count as usize;
+                Some(2)
+            }
+            Some(next) if args[i].eq_ignore_ascii_case(b"match") => {
+                options.pattern = (next != b"*").then_some(next);
+                Some(2)
+            }
+            _ => other(args[i], next)?,
+        };
+        i += known.filter(|n| i + n <= args.len()).ok_or(Error::Syntax)?;
+    }
+    Ok(options)
+}
+
+/// Answers a step of a scan: `step` writes what it found, and tells the next cursor and how many replies it wrote.
+pub(super) fn answer(reply: &mut Reply<'_>, step: impl FnOnce(&mut Reply<'_>) -> (u64, usize)) {
+    let mut found = Vec::new();
+    let (next, count) = step(&mut Reply {
+        buf: &mut found,
+        proto: reply.proto,
+    });
+    reply.array(2);
+    reply.bulk(next.to_string());
+    reply.array(count);
+    reply.buf.extend_from_slice(&found);
 }
 
 fn keys(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
@@ -81,55 +143,27 @@ fn keys(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
 
 fn scan(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let cursor = parse_cursor(args[1]).ok_or(Error::InvalidCursor)?;
-    let mut pattern = None;
     let mut kind = None;
-    let mut count = 10;
-    let mut i = 2;
-    while i < args.len() {
-        let Some(next) = args.get(i + 1) else {
-            return Err(Error::Syntax);
+    let asked = options(&args[2..], |word, next| {
+        let is_type = word.eq_ignore_ascii_case(b"type");
+        kind = if is_type { next } else { kind };
+        Ok(is_type.then_some(2))
+    })?;
+    answer(&mut ctx.reply, |list| {
+        let mut names = 0;
+        let Some(slot) = scan_slot(cursor) else {
+            return (0, 0);
         };
-        if args[i].eq_ignore_ascii_case(b"count") {
-            count = parse_i64(next).ok_or(Error::NotInteger)?;
-            if count < 1 {
-                return Err(Error::Syntax);
+        let shard = ctx.ks.at(slot);
+        let next = shard.scan(ctx.db, cursor, asked.count, ctx.now, |name, k| {
+            let kind_fits = kind.is_none_or(|t: &[u8]| t.eq_ignore_ascii_case(k.name().as_bytes()));
+            if kind_fits && asked.allow(name) {
+                list.bulk(name);
+                names += 1;
             }
-        } else if args[i].eq_ignore_ascii_case(b"match") {
-            // A pattern that everything matches is none.
-            pattern = (*next != b"*").then_some(*next);
-        } else if args[i].eq_ignore_ascii_case(b"type") {
-            kind = Some(*next);
-        } else {
-            return Err(Error::Syntax);
-        }
-        i += 2;
-    }
-    let mut found = Vec::new();
-    let mut names = 0;
-    let next = match scan_slot(cursor) {
-        None => 0,
-        Some(slot) => {
-            let mut list = crate::resp::Reply {
-                buf: &mut found,
-                proto: ctx.reply.proto,
-            };
-            let count = usize::try_from(count).unwrap_or(usize::MAX);
-            ctx.ks
-                .at(slot)
-                .scan(ctx.db, cursor, count, ctx.now, |name, k| {
-                    let kind_fits =
-                        kind.is_none_or(|t: &[u8]| t.eq_ignore_ascii_case(k.name().as_bytes()));
-                    if kind_fits && pattern.is_none_or(|p| glob::matches(p, name, false)) {
-                        list.bulk(name);
-                        names += 1;
-                    }
-                })
-        }
-    };
-    ctx.reply.array(2);
-    ctx.reply.bulk(next.to_string());
-    ctx.reply.array(names);
-    ctx.reply.buf.extend_from_slice(&found);
+        });
+        (next, names)
+    });
     Ok(())
 }
 

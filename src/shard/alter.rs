@@ -88,21 +88,32 @@ impl Shard {
         };
         let before = self.db(k).at(place).clock();
         let note = self.uses.used(before, now);
-        let (Applied { changed, outcome }, gone) = self.db(k).update(place, |entry| {
+        let (Applied { changed, outcome }, gone, due) = self.db(k).update(place, |entry| {
             let this = entry.object_mut().and_then(T::of_mut).ok_or(WrongType)?;
             let applied = this.apply(op);
             let gone = this.is_gone();
+            let due = this.schedule();
             if applied.changed {
                 entry.set_clock(note);
             }
-            Ok((applied, gone))
+            Ok((applied, gone, due))
         })?;
         if gone {
             self.db(k).remove(place);
             return Ok((After::Gone, outcome));
         }
+        if let Some(at) = due {
+            self.enter(k, at);
+        }
         let after = if changed { After::Changed } else { After::Same };
         Ok((after, outcome))
+    }
+
+    /// The value, if the key lives, for one who changes nothing, not even what has expired.
+    fn view(&self, k: &Key<'_>, now: Ms) -> Option<Value<'_>> {
+        let db = self.dbs.get(usize::from(k.db))?.as_deref()?;
+        let entry = db.at(db.find(k)?);
+        (!entry.is_dead(now)).then(|| entry.value())
     }
 
     /// Applies an operation from the log.
@@ -140,6 +151,12 @@ impl Keyspace {
     /// The same, uncounted: for writes that build on it.
     pub fn peek<T: Collection>(&mut self, k: &Key<'_>, now: Ms) -> Result<Option<&T>, WrongType> {
         one(self.at(k.slot).peek(k, now))
+    }
+
+    /// The same without a change of anything, so that several can be looked at together: for keys that were read before,
+    /// which has removed what had expired. Its shard is present.
+    pub fn view<T: Collection>(&self, k: &Key<'_>, now: Ms) -> Result<Option<&T>, WrongType> {
+        one(self.present_at(k.slot).and_then(|shard| shard.view(k, now)))
     }
 }
 

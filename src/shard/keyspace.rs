@@ -107,6 +107,11 @@ impl Keyspace {
         shard
     }
 
+    /// The shard that owns a slot, if it is present, for looking only.
+    pub(super) fn present_at(&self, slot: u16) -> Option<&Shard> {
+        self.shards.get(self.map.owner(slot))?.as_deref()
+    }
+
     /// All present shards, in order of id.
     pub fn present(&mut self) -> impl Iterator<Item = &mut Shard> {
         self.shards.iter_mut().flatten().map(|shard| &mut **shard)

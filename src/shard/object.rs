@@ -10,6 +10,7 @@ use super::kinds::list::List;
 use super::kinds::set::Set;
 use super::kinds::stream::Stream;
 use super::kinds::zset::Zset;
+use super::value::Ms;
 
 /// A value that is not a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,12 @@ impl Object {
     /// Bytes on the heap, estimated, itself included. Takes constant time.
     pub fn heap_bytes(&self) -> usize {
         size_of::<Object>() + each!(&self.inner, this => this.heap_bytes())
+    }
+
+    /// When something in it is next due to expire, if nobody was told yet.
+    #[inline]
+    pub(super) fn schedule(&mut self) -> Option<Ms> {
+        each!(&mut self.inner, this => this.schedule())
     }
 
     /// Frees about `budget` elements of one that nobody can reach any more; tells whether there are more.

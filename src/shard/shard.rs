@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::agenda::Agenda;
 use super::db::{Db, Place};
 use super::effect::{Effect, Effects};
 use super::entry::{Entry, New};
@@ -56,6 +57,7 @@ pub struct Shard {
     pub(super) pool: Pool,
     pub(super) graveyard: Graveyard,
     pub(super) cycle: Position,
+    pub(super) agenda: Agenda,
 }
 
 /// How a read counts.
@@ -89,6 +91,7 @@ impl Shard {
             pool: Pool::default(),
             graveyard: Graveyard::default(),
             cycle: Position::default(),
+            agenda: Agenda::default(),
         }
     }
 
@@ -538,10 +541,14 @@ impl Shard {
         &mut self,
         k: &Key<'_>,
         place: Option<Place>,
-        value: New<'_>,
+        mut value: New<'_>,
         expire: Option<Ms>,
         clock: u32,
     ) {
+        let due = match &mut value {
+            New::Object(object) => object.schedule(),
+            _ => None,
+        };
         match place {
             Some(place) => {
                 let large = self.db(k).update(place, |entry| {
@@ -561,6 +568,9 @@ impl Shard {
                     );
                 }
             }
+        }
+        if let Some(at) = due {
+            self.enter(k, at);
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 
 use super::arrivals::note;
 use super::client::Waiting;
-use super::{CRON_US, EXPIRE_BUDGET, EXPIRE_US, Home, SWEEP_BUDGET, Worker};
+use super::{CRON_US, EXPIRE_BUDGET, EXPIRE_US, FIELDS_BUDGET, Home, SWEEP_BUDGET, Worker};
 use crate::net::conn::Phase;
 use crate::settings::Fsync;
 
@@ -81,13 +81,15 @@ impl Worker {
         }
         let databases = self.settings.server.databases;
         let shard = self.ks.shard(self.core);
-        (0..databases).any(|db| shard.expires(db) > 0)
+        shard.has_timed_fields() || (0..databases).any(|db| shard.expires(db) > 0)
     }
 
     fn expire(&mut self) {
         if self.free() && self.active_expiry && self.log.accepts().is_ok() {
             let now = self.clock.unix_ms;
-            self.ks.shard(self.core).expire_cycle(now, EXPIRE_BUDGET);
+            let shard = self.ks.shard(self.core);
+            shard.expire_cycle(now, EXPIRE_BUDGET);
+            shard.expire_fields(now, FIELDS_BUDGET);
         }
     }
 

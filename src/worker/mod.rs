@@ -66,6 +66,8 @@ const CRON_US: u64 = 100_000;
 const EXPIRE_US: u64 = 10_000;
 /// Table buckets that one round of expiry looks at.
 const EXPIRE_BUDGET: usize = 2048;
+/// Fields of hashes that one round of expiry removes.
+const FIELDS_BUDGET: usize = 1024;
 /// Entries freed in one tick after a flush.
 const SWEEP_BUDGET: usize = 512;
 

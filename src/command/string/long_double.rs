@@ -21,7 +21,7 @@ const SCALE: u128 = 10u128.pow(PLACES as u32);
 
 /// A number `significand * 2^exp`, with a full significand unless `exp` is the smallest, or infinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LongDouble {
+pub(in crate::command) struct LongDouble {
     negative: bool,
     infinite: bool,
     significand: u64,
@@ -29,7 +29,7 @@ pub(super) struct LongDouble {
 }
 
 impl LongDouble {
-    pub(super) const ZERO: LongDouble = LongDouble {
+    pub(in crate::command) const ZERO: LongDouble = LongDouble {
         negative: false,
         infinite: false,
         significand: 0,
@@ -73,7 +73,7 @@ impl LongDouble {
 
     /// Reads all of `text`: decimal or hexadecimal, with or without exponent, or `inf`; `None` for what
     /// is none of these, too large, or too small to tell from zero.
-    pub(super) fn parse(text: &[u8]) -> Option<LongDouble> {
+    pub(in crate::command) fn parse(text: &[u8]) -> Option<LongDouble> {
         if text.is_empty() || text.len() > TEXT_MAX {
             return None;
         }
@@ -97,7 +97,7 @@ impl LongDouble {
     }
 
     /// The sum; `None` if it is infinite or no number.
-    pub(super) fn add(self, other: LongDouble) -> Option<LongDouble> {
+    pub(in crate::command) fn add(self, other: LongDouble) -> Option<LongDouble> {
         if self.infinite || other.infinite {
             return None;
         }
@@ -129,7 +129,7 @@ impl LongDouble {
     }
 
     /// The decimal text with at most 17 digits behind the point, none of them idle.
-    pub(super) fn text(self) -> Vec<u8> {
+    pub(in crate::command) fn text(self) -> Vec<u8> {
         let mut text = if self.exp >= 0 {
             Big::from(self.significand as u128)
                 .shl(self.exp as usize)

@@ -3,7 +3,7 @@
 pub(super) mod basic;
 mod big;
 pub(super) mod lcs;
-mod long_double;
+pub(super) mod long_double;
 pub(super) mod many;
 pub(super) mod number;
 pub(super) mod range;

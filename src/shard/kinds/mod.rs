@@ -9,6 +9,7 @@
 //!
 //! To add a type: a file with the collection and its operations, a variant of `Object`, a line in `Shard::replay_alter`.
 
+pub mod dict;
 pub mod hash;
 pub mod list;
 pub mod pack;
@@ -17,6 +18,7 @@ pub mod stream;
 pub mod zset;
 
 use super::object::Object;
+use super::value::Ms;
 
 /// What applying an operation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +93,12 @@ pub trait Collection: Sized {
     /// Frees about `budget` elements of one that nobody can reach any more; tells whether there are more. A thousand
     /// take less than 100 us. What is small may be freed whole.
     fn crumble(&mut self, budget: usize) -> bool;
+
+    /// When something in it is next due to expire, if nobody was told yet: it is looked at then (`shard/agenda.rs`).
+    #[inline]
+    fn schedule(&mut self) -> Option<Ms> {
+        None
+    }
 
     /// It as an object.
     fn into_object(self) -> Object;

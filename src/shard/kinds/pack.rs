@@ -165,6 +165,17 @@ impl Pack {
         self.bytes[..HEAD].copy_from_slice(&(count as u32).to_le_bytes());
     }
 
+    /// Puts `item` in the place of the element at `index`, which is there; in place if it is as long.
+    pub fn set(&mut self, index: usize, item: &[u8]) {
+        let start = self.offset(index);
+        match self.bytes.get(start..).and_then(read_varint) {
+            Some((len, wide)) if len == item.len() => {
+                self.bytes[start + wide..start + wide + len].copy_from_slice(item);
+            }
+            _ => self.splice(index, 1, [item]),
+        }
+    }
+
     /// Adds an element at the end.
     pub fn push(&mut self, item: &[u8]) {
         if self.bytes.is_empty() {
