@@ -75,9 +75,13 @@ pub fn i64_len(n: i64) -> usize {
     digits + (n < 0) as usize
 }
 
-/// Appends the shortest text that reads back as `d`, in the layout Redis 7.2 uses for doubles: plain
-/// digits for moderate exponents, `d.ddde+x` beyond; `inf`, `-inf`, `nan`.
+/// Appends the shortest text that reads back as `d`, in the layout Redis 7.2 uses for doubles: whole numbers of up to
+/// about 4.6e18 in full, otherwise plain digits for moderate exponents, `d.ddde+x` beyond; `inf`, `-inf`, `nan`.
 pub fn put_f64(out: &mut Vec<u8>, d: f64) {
+    let whole = d as i64;
+    if whole as f64 == d && whole != 0 && whole.unsigned_abs() <= i64::MAX as u64 / 2 {
+        return put_i64(out, whole);
+    }
     if d.is_nan() {
         return out.extend_from_slice(b"nan");
     }
@@ -193,6 +197,8 @@ mod tests {
             (0.1, "0.1"),
             (1e-7, "1e-7"),
             (0.00123, "0.00123"),
+            (1.0e10, "10000000000"),
+            (-1.0e18, "-1000000000000000000"),
             (3.0e20, "3e+20"),
             (1234567890.0, "1234567890"),
             (1.5e300, "1.5e+300"),

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::entry::Entry;
 use super::hash::Hasher;
 use super::slots::{Slot, Spot};
-use super::table::{Table, due, due_by};
+use super::table::{due, due_by};
 use super::value::{Key, Ms};
 
 /// Slots counted together.

@@ -10,6 +10,7 @@ mod laws;
 mod random;
 mod redis;
 mod transcript;
+mod zset;
 
 use super::{Ctx, Error, Route, Run, SessionCmd, resolve, run};
 use crate::resp::{Arg, Limits, Parser, Proto, Reply, Step};
