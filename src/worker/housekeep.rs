@@ -45,6 +45,7 @@ impl Worker {
         if !self.sleepers.is_empty() {
             self.wake_sleepers(now);
         }
+        self.end_waits();
         if now < self.next_cron {
             return;
         }
@@ -87,6 +88,7 @@ impl Worker {
         if self.free() && self.active_expiry && self.log.accepts().is_ok() {
             let now = self.clock.unix_ms;
             self.ks.shard(self.core).expire_cycle(now, EXPIRE_BUDGET);
+            self.serve_blocked();
         }
     }
 
