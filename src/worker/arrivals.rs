@@ -367,6 +367,11 @@ impl Worker {
             }
             let idle =
                 client.conn.at >= client.conn.input.len() || client.conn.phase != Phase::Open;
+            if client.leaving && matches!(client.waiting, Waiting::Blocked(_)) {
+                // Nobody is there to take what it waits for.
+                self.close(index);
+                continue;
+            }
             if client.leaving
                 && client.conn.phase == Phase::Open
                 && !client.has_input
@@ -409,6 +414,7 @@ impl Worker {
             client.conn.shut(&mut self.ring);
             client.multi = None;
             self.forget_watched_silently(&mut client);
+            self.leave_lines(&mut client);
             self.shared.dismiss();
         }
         let gone = client.conn.gone();

@@ -76,6 +76,8 @@ pub enum Waiting {
     Gather(u64),
     /// This core's shard is lent out.
     Shard,
+    /// Keys, by the number of the wait.
+    Blocked(u64),
     /// DEBUG SLEEP.
     Until {
         /// Monotonic microseconds.

@@ -8,7 +8,7 @@ use super::clock::ticks;
 use super::stats::Slow;
 use super::tick::Flow;
 use super::{Home, Worker};
-use crate::command::{self, Command, Ctx, DataFn, Route, Run, flag};
+use crate::command::{self, Command, Ctx, DataFn, Route, Run, Wait, flag};
 use crate::resp::{Proto, Reply};
 use crate::shard::Key;
 
@@ -31,6 +31,8 @@ pub struct Seat {
     pub proto: Proto,
     /// Whether access times stay as they are (CLIENT NO-TOUCH).
     pub quiet: bool,
+    /// Whether a command may wait for what is not there.
+    pub may_wait: bool,
 }
 
 impl Seat {
@@ -40,8 +42,25 @@ impl Seat {
             db: client.db,
             proto: client.proto,
             quiet: client.no_touch,
+            may_wait: false,
         }
     }
+
+    /// The same, for a command that may wait.
+    pub fn waiting(self) -> Seat {
+        Seat {
+            may_wait: true,
+            ..self
+        }
+    }
+}
+
+/// What became of a data command, beside its reply.
+pub struct Ran {
+    /// The nanoseconds it took, if they are worth an entry in the slow log.
+    pub slow: Option<u64>,
+    /// What it waits for, if it found nothing and may wait; then there is no reply yet.
+    pub wait: Option<Wait>,
 }
 
 impl Worker {
@@ -88,12 +107,12 @@ impl Worker {
                     _ => self.needs(row, client.db, argv),
                 };
                 match needs {
-                    Needs::Nothing => self.run_here(client, f, row, number, argv, first),
+                    Needs::Nothing => self.run_here(client, index, f, (row, number), argv, first),
                     Needs::One(shard) if shard == self.core => {
                         if !self.free() {
                             return self.stall(client, index);
                         }
-                        self.run_here(client, f, row, number, argv, first)
+                        self.run_here(client, index, f, (row, number), argv, first)
                     }
                     Needs::One(shard) => self.forward(client, index, shard, number, argv),
                     Needs::Several(shards) => {
@@ -154,33 +173,43 @@ impl Worker {
     fn run_here(
         &mut self,
         client: &mut Client,
+        index: u32,
         f: DataFn,
-        row: &'static Command,
-        number: u16,
+        (row, number): (&'static Command, u16),
         argv: &[&[u8]],
         first: Option<Key<'_>>,
     ) -> Flow {
-        let seat = Seat::of(client);
+        let seat = Seat::of(client).waiting();
         let out = client.conn.replies.writer();
-        if let Some(ns) = self.run_data(f, row, number, seat, argv, out, first) {
+        let Ran { slow, wait } = self.run_data(f, row, number, seat, argv, out, first);
+        if let Some(ns) = slow {
             self.note_slow(ns, argv, Some(client));
         }
-        Flow::Next
+        let flow = match wait {
+            Some(wait) => self.block_here(client, index, (row, number), argv, wait),
+            None => Flow::Next,
+        };
+        self.serve_blocked();
+        flow
     }
 
-    /// Runs a data command whose shards are at hand, and counts it; returns the nanoseconds it took if
-    /// they are worth an entry in the slow log.
+    /// Runs a data command whose shards are at hand, and counts it once it has its reply.
     #[expect(clippy::too_many_arguments, reason = "each is a word of the call")]
     pub(super) fn run_data(
         &mut self,
         f: DataFn,
         row: &'static Command,
         number: u16,
-        Seat { db, proto, quiet }: Seat,
+        Seat {
+            db,
+            proto,
+            quiet,
+            may_wait,
+        }: Seat,
         argv: &[&[u8]],
         out: &mut Vec<u8>,
         first: Option<Key<'_>>,
-    ) -> Option<u64> {
+    ) -> Ran {
         self.ks.quiet = quiet;
         let mark = out.len();
         let started = ticks();
@@ -196,19 +225,27 @@ impl Worker {
             now_us: self.clock.unix_us,
             random: self.random ^ (self.random >> 29),
             first,
-            may_wait: false,
+            may_wait,
             wait: None,
             max_string: self.settings.server.proto_max_bulk_len as usize,
             reply: Reply { buf: out, proto },
         };
         let failed = command::run(f, &mut ctx, argv).is_err();
+        let wait = ctx.wait.take();
+        if wait.is_some() {
+            return Ran { slow: None, wait };
+        }
         let ns = self.clock.ns(ticks().wrapping_sub(started));
         if failed {
             self.stats.error(&out[mark..]);
         }
         self.stats
             .executed(number, ns, failed, self.settings.latency.tracking);
-        (ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG)).then_some(ns)
+        let slow = ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG);
+        Ran {
+            slow: slow.then_some(ns),
+            wait: None,
+        }
     }
 
     /// Puts a command into the slow log; without a client if that is gone.

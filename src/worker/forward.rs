@@ -9,7 +9,7 @@ use super::message::{Batch, Item, Message};
 use super::slab::Id;
 use super::tick::Flow;
 use super::{Home, Worker};
-use crate::command::{self, Run};
+use crate::command::{self, Run, flag};
 use crate::resp::Reply;
 
 /// Batches kept for their next use, and the bytes that one of them may keep.
@@ -26,12 +26,19 @@ impl Worker {
         number: u16,
         argv: &[&[u8]],
     ) -> Flow {
+        let waits = command::by_id(number).is_some_and(|row| row.has(flag::BLOCKING));
+        let wait = match waits {
+            true => self.await_owner(client, index, core),
+            false => 0,
+        };
         let item = Item {
             client: (index, client.conn.generation()),
             seat: client.conn.replies.leave_seat(),
             silent: client.reply != ReplyMode::On,
             command: number,
             who: Seat::of(client),
+            wait,
+            blocked: false,
             slow: None,
             args: argv.len() as u32,
             reply_end: 0,
@@ -42,7 +49,7 @@ impl Worker {
         batch.push(argv, item);
         self.stats.forwarded += 1;
         self.any_forwarding = true;
-        Flow::Next
+        if waits { Flow::Wait } else { Flow::Next }
     }
 
     /// Moves the batches into the outboxes, ahead of whatever is sent next.
@@ -83,15 +90,18 @@ impl Worker {
                         });
                         self.stats.error(&replies[mark..]);
                     } else if let Run::Data(f) = row.run {
-                        item.slow = self.run_data(
-                            f,
-                            row,
-                            item.command,
-                            item.who,
-                            &argv,
-                            &mut replies,
-                            None,
-                        );
+                        let who = match item.wait {
+                            0 => item.who,
+                            _ => item.who.waiting(),
+                        };
+                        let ran =
+                            self.run_data(f, row, item.command, who, &argv, &mut replies, None);
+                        item.slow = ran.slow;
+                        if let Some(wait) = ran.wait {
+                            item.blocked = true;
+                            self.block_other(batch.from, item, &argv, wait);
+                        }
+                        self.serve_blocked();
                     }
                 }
                 None => unreachable!("the sender took the number from the same table"),
@@ -169,6 +179,9 @@ impl Worker {
             }
             let reply = &batch.replies[start..item.reply_end as usize];
             start = item.reply_end as usize;
+            if self.note_blocked(item) {
+                continue;
+            }
             let (index, generation) = item.client;
             if let Some(client) = self.clients.get(Id { index, generation }) {
                 client.far_reply_came(reply.len());
@@ -182,6 +195,9 @@ impl Worker {
                     client.has_output = true;
                     self.output.push(index);
                 }
+            }
+            if item.wait != 0 {
+                self.answered_wait(item.wait);
             }
         }
         batch.clear();
@@ -200,11 +216,17 @@ impl Worker {
         (index, generation): (u32, u32),
     ) {
         let argv: Vec<&[u8]> = args.map(|i| batch.arg(i)).collect();
-        let here = self.clients.holds(Id { index, generation });
-        let client = here.then(|| self.clients.take(index)).flatten();
-        self.note_slow(ns, &argv, client.as_deref());
+        self.note_slow_of(Id { index, generation }, ns, &argv);
+    }
+
+    /// Puts a command of a client of this core into the slow log.
+    #[cold]
+    pub(super) fn note_slow_of(&mut self, at: Id, ns: u64, argv: &[&[u8]]) {
+        let here = self.clients.holds(at);
+        let client = here.then(|| self.clients.take(at.index)).flatten();
+        self.note_slow(ns, argv, client.as_deref());
         if let Some(client) = client {
-            self.clients.put(index, client);
+            self.clients.put(at.index, client);
         }
     }
 
@@ -218,6 +240,7 @@ impl Worker {
                 Some(Message::Exec(batch)) => self.run_batch(batch),
                 Some(Message::Take { tx, from, writes }) => self.promise(tx, from, writes),
                 Some(Message::Ask { from, question }) => self.answer(from, &question),
+                Some(Message::Leave { wait, end }) => self.end_wait(wait, end),
                 Some(_) => unreachable!("only commands, takes and questions wait for the shard"),
                 None => break,
             }

@@ -35,6 +35,13 @@ pub enum Question {
     Clients,
     /// Close clients.
     Kill(KillFilter),
+    /// End what a client waits for.
+    Unblock {
+        /// Its number.
+        client: u64,
+        /// Whether its answer is an error instead of nothing.
+        error: bool,
+    },
     /// Take the settings in force from what all cores share.
     Configure,
     /// What is known of a key's value; the core that owns the key answers.
@@ -60,7 +67,7 @@ pub enum Answer {
     Report(Box<Report>),
     /// To [`Question::Clients`].
     Clients(Vec<ClientInfo>),
-    /// To [`Question::Kill`]: how many.
+    /// To [`Question::Kill`] and [`Question::Unblock`]: how many.
     Killed(u64),
     /// To [`Question::Slowlog`].
     Slowlog(Vec<Slow>),
@@ -124,7 +131,7 @@ pub struct Report {
     pub stats: Stats,
     /// Clients connected.
     pub clients: usize,
-    /// Clients that wait for a transaction or the like.
+    /// Clients that wait for keys, or for a time.
     pub blocked: usize,
     /// Bytes kept for clients: themselves, their input and what they are owed.
     pub client_bytes: usize,

@@ -46,6 +46,7 @@ impl Worker {
             self.wake_sleepers(now);
         }
         self.watch_memory();
+        self.end_waits();
         if now < self.next_cron {
             return;
         }
@@ -90,6 +91,7 @@ impl Worker {
             let shard = self.ks.shard(self.core);
             shard.expire_cycle(now, EXPIRE_BUDGET);
             shard.expire_fields(now, FIELDS_BUDGET);
+            self.serve_blocked();
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::blocked::{End, Name, WaitId};
 use super::dispatch::Seat;
 use super::gather::{Answer, Asker, Question};
 use crate::shard::Shard;
@@ -50,6 +51,39 @@ pub enum Message {
         /// The transaction.
         tx: u64,
     },
+    /// A client of another core, which serves it itself, waits for keys of the receiver's shard; sent ahead of the shard.
+    Block {
+        /// The wait.
+        wait: WaitId,
+        /// The keys.
+        names: Vec<Name>,
+        /// The command, by its number in the table.
+        command: u16,
+    },
+    /// It is the turn of one of the receiver's clients to be served with a key of the sender.
+    Ready {
+        /// The receiver's number for the wait.
+        number: u64,
+        /// The sender, which holds the key's line until it hears more.
+        from: usize,
+    },
+    /// The wait could not be served, and goes on.
+    Again {
+        /// The wait.
+        wait: WaitId,
+    },
+    /// The wait, of a client that its own core serves, is over.
+    Unwait {
+        /// The wait.
+        wait: WaitId,
+    },
+    /// The wait of a client in the receiver's lines, which the receiver serves, is to end.
+    Leave {
+        /// The wait.
+        wait: WaitId,
+        /// Why.
+        end: End,
+    },
     /// Somebody asks all cores.
     Ask {
         /// Who wants the answer.
@@ -97,6 +131,10 @@ pub struct Item {
     pub command: u16,
     /// What of its client it depends on.
     pub who: Seat,
+    /// The sender's number for the wait that a blocking command may come to; 0 for any other.
+    pub wait: u64,
+    /// Whether it waits: its reply comes later, in another batch.
+    pub blocked: bool,
     /// Nanoseconds it took, if they are worth an entry in the slow log.
     pub slow: Option<u64>,
     /// How many arguments it has.

@@ -3,10 +3,11 @@
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
 //! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`arrivals`], [`housekeep`], [`forward`],
-//! [`tx`], [`multi`], [`session`], [`admin`].
+//! [`tx`], [`blocked`], [`multi`], [`session`], [`admin`].
 
 mod admin;
 mod arrivals;
+mod blocked;
 pub mod client;
 pub mod clock;
 pub mod dispatch;
@@ -37,6 +38,7 @@ use glommio::io::BufferedFile;
 use io_uring::types::Timespec;
 use rustls::ServerConfig;
 
+use blocked::Blocked;
 use client::Client;
 use clock::Clock;
 use logdrive::{LogDrive, OpenLog};
@@ -141,6 +143,8 @@ pub struct Worker {
     holding: Vec<u32>,
     /// Clients that sleep (DEBUG SLEEP).
     sleepers: Vec<u32>,
+    /// Clients that wait for keys.
+    blocked: Blocked,
     /// Listeners to accept on again.
     reaccept: Vec<u32>,
     /// Clients whose data waits for a receive buffer.
@@ -237,6 +241,7 @@ impl Worker {
             stalled: Vec::new(),
             holding: Vec::new(),
             sleepers: Vec::new(),
+            blocked: Blocked::default(),
             reaccept: Vec::new(),
             starved: VecDeque::new(),
             queue: VecDeque::new(),
@@ -337,7 +342,10 @@ impl Worker {
             };
             n += 1;
             match message {
-                Message::Exec(_) | Message::Take { .. } | Message::Ask { .. } => {
+                Message::Exec(_)
+                | Message::Take { .. }
+                | Message::Ask { .. }
+                | Message::Leave { .. } => {
                     self.queue.push_back(message);
                     self.serve_queue();
                 }
@@ -359,6 +367,17 @@ impl Worker {
                     self.stir_queue();
                 }
                 Message::Durable { tx } => self.durable(tx),
+                Message::Block {
+                    wait,
+                    names,
+                    command,
+                } => self.join_there(wait, names, command),
+                Message::Ready { number, from } => {
+                    self.ready(number, from);
+                    self.stir_queue();
+                }
+                Message::Again { wait } => self.again(wait),
+                Message::Unwait { wait } => self.unwait(wait),
                 Message::Answer { gather, answer } => self.gathered(gather, *answer),
                 Message::Stop => self.begin_stop(),
             }
@@ -454,6 +473,9 @@ impl Worker {
         }
         if self.has_expires() {
             at = at.min(self.next_expire);
+        }
+        if let Some(wait) = self.first_deadline() {
+            at = at.min(wait);
         }
         at
     }

@@ -25,6 +25,7 @@ fn asks_all(session: SessionCmd) -> bool {
         session,
         Info | ClientList
             | ClientKill
+            | ClientUnblock
             | ConfigSet
             | ConfigResetstat
             | ConfigRewrite

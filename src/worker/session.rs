@@ -4,7 +4,7 @@
 //! all cores is in [`super::admin`], what concerns transactions in [`super::multi`].
 
 use super::Worker;
-use super::client::{Client, ReplyMode};
+use super::client::{Client, ReplyMode, Waiting};
 use super::tick::Flow;
 use crate::command::{Command, Error, SessionCmd};
 use crate::net::conn::Phase;
@@ -272,6 +272,9 @@ impl Worker {
         let mut flags = String::new();
         if client.multi.is_some() {
             flags.push('x');
+        }
+        if matches!(client.waiting, Waiting::Blocked(_)) {
+            flags.push('b');
         }
         if client.conn.phase == Phase::Draining {
             flags.push('c');

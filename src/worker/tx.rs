@@ -12,13 +12,14 @@
 use std::mem;
 use std::sync::Arc;
 
+use super::blocked::Unserved;
 use super::client::{Client, Queue, ReplyMode, Waiting, Watched};
 use super::dispatch::Seat;
 use super::message::{Message, TxPart, TxRecord};
 use super::slab::Id;
 use super::tick::Flow;
 use super::{Home, Worker};
-use crate::command::{Command, Run, flag};
+use crate::command::{Command, Run, Wait, flag};
 use crate::resp::Reply;
 use crate::settings::Fsync;
 use crate::shard::Shard;
@@ -55,6 +56,23 @@ pub enum Work {
     Watch(Vec<Vec<u8>>),
     /// UNWATCH, DISCARD and their like.
     Unwatch(Vec<Watched>),
+    /// A blocking command that waits, by the number of the wait.
+    Retry {
+        /// The number.
+        number: u64,
+        /// Whether the command writes.
+        writes: bool,
+    },
+}
+
+/// What a transaction's work comes to.
+enum Outcome {
+    /// Its reply, for whoever began it.
+    Reply,
+    /// Its reply, for a client that waited; and whether it wants none.
+    ReplyTo(Id, bool),
+    /// None yet: a blocking command found nothing.
+    Blocks(Box<Unserved>),
 }
 
 impl Work {
@@ -63,6 +81,7 @@ impl Work {
         match self {
             Work::Command { row, .. } => row.0.has(flag::WRITE),
             Work::Exec(queue, _) => queue.commands.iter().any(|q| q.command.has(flag::WRITE)),
+            Work::Retry { writes, .. } => *writes,
             Work::Watch(_) | Work::Unwatch(_) => false,
         }
     }
@@ -102,9 +121,17 @@ impl Worker {
         let here = needs.is_empty() || (needs == [self.core] && self.free());
         if here {
             let mut reply = mem::take(client.conn.replies.writer());
-            self.work(Some(client), work, &mut reply);
+            let outcome = self.work(Some(client), work, &mut reply);
             *client.conn.replies.writer() = reply;
-            return Flow::Next;
+            let flow = match outcome {
+                Outcome::Blocks(unserved) => {
+                    self.block_spread(client, index, &needs, *unserved);
+                    Flow::Wait
+                }
+                Outcome::Reply | Outcome::ReplyTo(..) => Flow::Next,
+            };
+            self.serve_blocked();
+            return flow;
         }
         let at = client.at(index);
         let silent = client.reply != ReplyMode::On;
@@ -117,6 +144,7 @@ impl Worker {
     pub(super) fn begin_alone(&mut self, needs: Vec<usize>, work: Work) {
         if needs == [self.core] && self.free() {
             self.work(None, work, &mut Vec::new());
+            self.serve_blocked();
         } else {
             self.open(None, true, needs, work);
         }
@@ -250,6 +278,7 @@ impl Worker {
         let work = mem::replace(&mut tx.work, Work::Unwatch(Vec::new()));
         let mut client = tx.client.filter(|id| self.clients.holds(*id));
         let mut taken = client.and_then(|id| self.clients.take(id.index));
+        let mut outcome = Outcome::Reply;
         if client.is_none() || taken.is_some() {
             let mut reply = mem::take(&mut tx.reply);
             match (&mut taken, &work) {
@@ -261,11 +290,24 @@ impl Worker {
                 }
                 _ => {
                     self.tx_refusal = tx.refusal.take();
-                    self.work(taken.as_deref_mut(), work, &mut reply);
+                    outcome = self.work(taken.as_deref_mut(), work, &mut reply);
                     self.tx_refusal = None;
                 }
             }
             tx.reply = reply;
+        }
+        match (outcome, client, taken.as_deref_mut()) {
+            (Outcome::Blocks(unserved), Some(at), Some(client)) => {
+                self.block_spread(client, at.index, &tx.needs, *unserved);
+                tx.client = None;
+            }
+            (Outcome::ReplyTo(at, silent), ..) => {
+                (tx.client, tx.silent) = (Some(at), silent);
+                if let Some(client) = self.clients.get(at) {
+                    client.waiting = Waiting::Tx(id);
+                }
+            }
+            _ => {}
         }
         if let (Some(id), Some(taken)) = (client.take(), taken) {
             self.clients.put(id.index, taken);
@@ -350,6 +392,7 @@ impl Worker {
         if waits {
             self.promises.push_back((self.log.last_ticket(), from, tx));
         }
+        self.blocked_home();
         self.queue_stirs = true;
     }
 
@@ -395,7 +438,7 @@ impl Worker {
     }
 
     /// Does a transaction's work with all its shards at hand.
-    fn work(&mut self, client: Option<&mut Client>, work: Work, reply: &mut Vec<u8>) {
+    fn work(&mut self, client: Option<&mut Client>, work: Work, reply: &mut Vec<u8>) -> Outcome {
         match (work, client) {
             (
                 Work::Command {
@@ -405,7 +448,16 @@ impl Worker {
                 Some(client),
             ) => {
                 let argv: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                self.run_row(client, row, number, &argv, reply);
+                let seat = Seat::of(client).waiting();
+                if let Some(wait) = self.run_row(client, seat, (row, number), &argv, reply) {
+                    let row = (row, number);
+                    return Outcome::Blocks(Box::new(Unserved { row, args, wait }));
+                }
+            }
+            (Work::Retry { number, .. }, _) => {
+                if let Some((at, silent)) = self.retry(number, reply) {
+                    return Outcome::ReplyTo(at, silent);
+                }
             }
             (Work::Exec(queue, watched), Some(client)) => {
                 self.exec(client, queue, &watched, reply);
@@ -439,17 +491,17 @@ impl Worker {
             }
             (_, None) => {}
         }
+        Outcome::Reply
     }
 
     fn run_row(
         &mut self,
         client: &mut Client,
-        row: &'static Command,
-        number: u16,
+        seat: Seat,
+        (row, number): (&'static Command, u16),
         argv: &[&[u8]],
         reply: &mut Vec<u8>,
-    ) {
-        let seat = Seat::of(client);
+    ) -> Option<Wait> {
         if let Some(e) = self.forbids(row) {
             self.stats.refused(number);
             let mark = reply.len();
@@ -458,13 +510,14 @@ impl Worker {
                 proto: seat.proto,
             });
             self.stats.error(&reply[mark..]);
-            return;
+            return None;
         }
-        if let Run::Data(f) = row.run
-            && let Some(ns) = self.run_data(f, row, number, seat, argv, reply, None)
-        {
+        let Run::Data(f) = row.run else { return None };
+        let ran = self.run_data(f, row, number, seat, argv, reply, None);
+        if let Some(ns) = ran.slow {
             self.note_slow(ns, argv, Some(client));
         }
+        ran.wait
     }
 
     fn unwatch(&mut self, watched: &[Watched]) {
@@ -519,7 +572,9 @@ impl Worker {
             let argv = queued.argv();
             match queued.command.run {
                 Run::Data(_) => {
-                    self.run_row(client, queued.command, queued.number, &argv, reply);
+                    let row = (queued.command, queued.number);
+                    // Nothing waits in here.
+                    self.run_row(client, Seat::of(client), row, &argv, reply);
                 }
                 Run::Session(session) => {
                     // It answers into the client's own buffer; move it behind ours.

@@ -34,6 +34,8 @@ pub enum SessionCmd {
     ClientList,
     /// CLIENT KILL
     ClientKill,
+    /// CLIENT UNBLOCK
+    ClientUnblock,
     /// CLIENT NO-EVICT
     ClientNoEvict,
     /// CLIENT NO-TOUCH

@@ -71,6 +71,17 @@ pub(super) const CLIENT: &[Command] = &[
         ..CONNECTION
     },
     Command {
+        name: "client|unblock",
+        arity: -3,
+        flags: ADMIN,
+        since: "5.0.0",
+        complexity: "O(N), N being the number of clients that wait",
+        summary: "Ends what another connection waits for.",
+        syntax: "client-id [TIMEOUT | ERROR]",
+        run: session(SessionCmd::ClientUnblock),
+        ..CONNECTION
+    },
+    Command {
         name: "client|no-evict",
         arity: 3,
         flags: ADMIN,

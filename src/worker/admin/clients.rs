@@ -1,7 +1,7 @@
-//! CLIENT INFO, CLIENT LIST and CLIENT KILL. The rest of CLIENT needs no other core and is in
+//! CLIENT INFO, CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK. The rest of CLIENT needs no other core and is in
 //! `session.rs`.
 //!
-//! Source: the Redis command pages of the three.
+//! Source: the Redis command pages of the four.
 
 use super::super::Worker;
 use super::super::client::Client;
@@ -224,6 +224,36 @@ impl Worker {
             }
         };
         Ok(self.ask(client, index, Question::Kill(filter), Box::new(then)))
+    }
+
+    pub(super) fn client_unblock(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        argv: &[&[u8]],
+    ) -> Result<Flow, Error> {
+        let error = match argv.get(3) {
+            None => false,
+            Some(how) if how.eq_ignore_ascii_case(b"timeout") => false,
+            Some(how) if how.eq_ignore_ascii_case(b"error") => true,
+            Some(_) => {
+                return Err(Error::Text(
+                    "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+                ));
+            }
+        };
+        let number = parse_i64(argv[2]).ok_or(Error::NotInteger)?;
+        let question = Question::Unblock {
+            // No client has a negative number.
+            client: u64::try_from(number).unwrap_or(0),
+            error,
+        };
+        let then = move |worker: &mut Worker, client: Option<&mut Client>, answers: Vec<Answer>| {
+            let Some(client) = client else { return };
+            let found = answers.iter().any(|a| matches!(a, Answer::Killed(1)));
+            worker.reply(client).int(i64::from(found));
+        };
+        Ok(self.ask(client, index, question, Box::new(then)))
     }
 
     /// Closes the clients of this core that are meant; how many.

@@ -53,6 +53,7 @@ impl Worker {
             SessionCmd::ClientInfo => Ok(self.client_info(client, row)),
             SessionCmd::ClientList => self.client_list(client, index, argv),
             SessionCmd::ClientKill => self.client_kill(client, index, argv),
+            SessionCmd::ClientUnblock => self.client_unblock(client, index, argv),
             SessionCmd::ConfigGet => Ok(self.config_get(client, argv)),
             SessionCmd::ConfigSet => self.config_set(client, index, argv),
             SessionCmd::ConfigResetstat => Ok(self.config_resetstat(client, index)),
@@ -186,11 +187,21 @@ impl Worker {
                 Answer::Done
             }
             Question::Object { db, key } => self.object(*db, key),
+            Question::Unblock { client, error } => {
+                // Whoever decides it answers.
+                self.unblock(from, *client, *error);
+                return;
+            }
             Question::ActiveExpiry(on) => {
                 self.active_expiry = *on;
                 Answer::Done
             }
         };
+        self.tell(from, answer);
+    }
+
+    /// Gives an answer to whoever asked.
+    pub(super) fn tell(&mut self, from: Asker, answer: Answer) {
         match from {
             Asker::Core { core, gather } => {
                 let answer = Box::new(answer);
@@ -231,14 +242,9 @@ impl Worker {
     /// Everything this core tells of itself.
     fn report(&mut self, latencies: bool) -> Report {
         let clients = self.clients.len();
-        let (mut blocked, mut client_bytes) = (0, 0);
+        let mut client_bytes = 0;
         let mut largest = (0, 0);
         for (_, client) in self.clients.iter_mut() {
-            // Whoever asks waits too, and is not blocked by that.
-            blocked += usize::from(!matches!(
-                client.waiting,
-                Waiting::Nothing | Waiting::Gather(_)
-            ));
             let owed = client.conn.owed();
             client_bytes += size_of::<Client>() + client.conn.input.capacity() + owed;
             largest.0 = largest.0.max(client.conn.input.len());
@@ -249,7 +255,7 @@ impl Worker {
             cpu: self.cpu,
             stats: self.stats.snapshot(latencies),
             clients,
-            blocked,
+            blocked: self.blocked_clients(),
             client_bytes,
             cpu_time: machine::cpu_time(Whose::Thread),
             largest,
