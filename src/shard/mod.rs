@@ -32,6 +32,7 @@ mod slots;
 mod split;
 mod table;
 mod value;
+mod tracking;
 mod watch;
 pub mod wire;
 
@@ -48,4 +49,5 @@ pub use object::Object;
 pub use recover::Misfit;
 pub use shard::{Shard, Stats};
 pub use split::split;
+pub use tracking::{Changes, Invalid};
 pub use value::{Decimal, Dump, Expire, Key, Kind, Meta, Ms, Owned, Value, parse_int};

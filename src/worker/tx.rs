@@ -15,10 +15,11 @@ use std::sync::Arc;
 use super::client::{Client, Queue, ReplyMode, Waiting, Watched};
 use super::dispatch::Seat;
 use super::message::{Message, TxPart, TxRecord};
+use super::pubsub::Unplaced;
 use super::slab::Id;
 use super::tick::Flow;
 use super::{Home, Worker};
-use crate::command::{Command, Run, flag};
+use crate::command::{Command, Run, SessionCmd, flag};
 use crate::resp::Reply;
 use crate::settings::Fsync;
 use crate::shard::Shard;
@@ -36,6 +37,8 @@ pub struct Tx {
     /// Why the log of one of them takes no writes, if so.
     refusal: Option<String>,
     reply: Vec<u8>,
+    /// What it published.
+    unplaced: Vec<Unplaced>,
     /// Shards whose word of durability is still to come.
     undurable: usize,
 }
@@ -103,7 +106,14 @@ impl Worker {
         if here {
             let mut reply = mem::take(client.conn.replies.writer());
             self.work(Some(client), work, &mut reply);
-            *client.conn.replies.writer() = reply;
+            let unplaced = self.take_unplaced();
+            if unplaced.is_empty() {
+                *client.conn.replies.writer() = reply;
+            } else if client.reply == ReplyMode::On {
+                self.place(Some(client), reply, unplaced);
+            } else {
+                self.place(None, reply, unplaced);
+            }
             return Flow::Next;
         }
         let at = client.at(index);
@@ -135,6 +145,7 @@ impl Worker {
             work,
             refusal: None,
             reply: Vec::new(),
+            unplaced: Vec::new(),
             undurable: 0,
         };
         self.txs.insert(id, tx);
@@ -194,6 +205,8 @@ impl Worker {
 
     /// Lends this core's shard.
     fn lend(&mut self, tx: u64, from: usize) {
+        self.attune();
+        self.gather_news(0);
         self.append_effects();
         let next_lsn = self.log.next_lsn();
         let refusal = self.log.accepts().err().map(|e| e.to_string());
@@ -266,6 +279,7 @@ impl Worker {
                 }
             }
             tx.reply = reply;
+            tx.unplaced = self.take_unplaced();
         }
         if let (Some(id), Some(taken)) = (client.take(), taken) {
             self.clients.put(id.index, taken);
@@ -274,6 +288,7 @@ impl Worker {
     }
 
     fn give_back(&mut self, id: u64, mut tx: Tx, lsns: &[u64]) {
+        self.gather_news(0);
         let mut shards: Vec<Box<Shard>> = tx
             .needs
             .iter()
@@ -385,11 +400,12 @@ impl Worker {
         let Some(tx) = self.txs.remove(&id) else {
             return;
         };
-        let Some(at) = tx.client else { return };
-        if let Some(client) = self.clients.get(at) {
-            if !tx.silent {
-                client.conn.replies.writer().extend_from_slice(&tx.reply);
-            }
+        let here = tx.client.filter(|at| self.clients.get(*at).is_some());
+        let mut client = here.and_then(|at| self.clients.take(at.index));
+        let wants = client.as_deref_mut().filter(|_| !tx.silent);
+        self.place(wants, tx.reply, tx.unplaced);
+        if let (Some(at), Some(client)) = (here, client) {
+            self.clients.put(at.index, client);
             self.resume(at.index);
         }
     }
@@ -515,11 +531,15 @@ impl Worker {
             proto: client.proto,
         }
         .array(queue.commands.len());
+        let (_, monitored) = self.shared.attention();
         for queued in &queue.commands {
             let argv = queued.argv();
             match queued.command.run {
                 Run::Data(_) => {
                     self.run_row(client, queued.command, queued.number, &argv, reply);
+                }
+                Run::Session(SessionCmd::Publish(topic)) => {
+                    self.publish_in_exec(topic, &argv, reply);
                 }
                 Run::Session(session) => {
                     // It answers into the client's own buffer; move it behind ours.
@@ -529,6 +549,9 @@ impl Worker {
                     reply.extend_from_slice(&said);
                 }
                 Run::Container => unreachable!("containers are never queued"),
+            }
+            if monitored {
+                self.show_command(client, queued.command, &argv);
             }
         }
     }
