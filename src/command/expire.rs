@@ -5,7 +5,7 @@ use super::error::up_to_nul;
 use super::row::{Command, KeySpec, ON_KEY, Run, acl, flag, key};
 use super::{Ctx, Error};
 use crate::resp::number::parse_i64;
-use crate::shard::Ms;
+use crate::shard::{Ms, notice};
 
 const EXPIRE: Command = Command {
     arity: -3,
@@ -181,9 +181,15 @@ fn expire(
     let done = match shard.meta(&k, now) {
         Some(meta) if conditions.allow(meta.expire_at, at) => {
             match Ms::try_from(at) {
-                Ok(at) if at > now => shard.expire_at(&k, Some(at), now),
-                _ => shard.delete(&k, now),
-            };
+                Ok(at) if at > now => {
+                    shard.expire_at(&k, Some(at), now);
+                    shard.note(notice::GENERIC, "expire", &k);
+                }
+                _ => {
+                    shard.delete(&k, now);
+                    shard.note(notice::GENERIC, "del", &k);
+                }
+            }
             true
         }
         _ => false,
@@ -199,6 +205,7 @@ fn persist(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let had = shard.meta(&k, now).is_some_and(|m| m.expire_at.is_some());
     if had {
         shard.expire_at(&k, None, now);
+        shard.note(notice::GENERIC, "persist", &k);
     }
     ctx.reply.int(had as i64);
     Ok(())

@@ -4,6 +4,7 @@
 use super::chance::Chance;
 use super::row::{Command, KeySpec, ON_KEY, Route, Run, acl, flag, key};
 use super::{Ctx, Error, Group};
+use crate::shard::notice;
 
 const ON_KEYS: Command = Command {
     arity: -2,
@@ -129,7 +130,11 @@ fn del(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let mut count = 0;
     for arg in &args[1..] {
         let k = ctx.key(arg);
-        count += ctx.shard(&k).delete(&k, now) as i64;
+        let shard = ctx.shard(&k);
+        if shard.delete(&k, now) {
+            shard.note(notice::GENERIC, "del", &k);
+            count += 1;
+        }
     }
     ctx.reply.int(count);
     Ok(())

@@ -39,6 +39,8 @@ mod wait;
 mod zset;
 
 pub use error::Error;
+pub use glob::matches as glob_matches;
+pub use pubsub::Topic;
 pub use rename::database;
 pub use row::{Begin, Command, Group, KeySpec, Route, Run, acl, flag, key};
 pub use scan::cursor_slot;
@@ -113,6 +115,12 @@ impl Ctx<'_> {
     /// Changes the collection at a key; see [`Shard::alter`].
     fn alter<T: Collection>(&mut self, key: &Key<'_>, op: &T::Op<'_>) -> Result<T::Outcome, Error> {
         Ok(self.ks.at(key.slot).alter::<T>(key, op, self.now)?)
+    }
+
+    /// Notes a keyspace event of a command that leaves its key in place, or names the removal itself.
+    #[inline]
+    fn note(&mut self, class: u32, event: &'static str, key: &Key<'_>) {
+        self.ks.at(key.slot).note(class, event, key);
     }
 
     /// Notes a keyspace event (classes: `shard::notice`), and another if the key is gone by the change.

@@ -3,6 +3,7 @@
 use super::row::{Command, KeySpec, ON_KEY, Route, Run, acl, flag, key};
 use super::{Ctx, Error};
 use crate::resp::number::parse_i64;
+use crate::shard::{Dump, Key, notice};
 
 pub(super) const ROWS: &[Command] = &[
     Command {
@@ -92,13 +93,25 @@ fn rename(ctx: &mut Ctx<'_>, args: &[&[u8]], if_free: bool) -> Result<(), Error>
     let refused = if_free && (same || ctx.shard(&to).contains(&to, now));
     if !refused && !same {
         let dump = ctx.shard(&from).take(&from, now).ok_or(Error::NoSuchKey)?;
-        ctx.shard(&to).restore(&to, dump, now);
+        put(ctx, &to, dump);
+        ctx.note(notice::GENERIC, "rename_from", &from);
+        ctx.note(notice::GENERIC, "rename_to", &to);
     }
     match if_free {
         true => ctx.reply.int(!refused as i64),
         false => ctx.reply.ok(),
     }
     Ok(())
+}
+
+/// Makes the key hold this, whatever it held: for who listens a new key in either case, as in Redis.
+fn put(ctx: &mut Ctx<'_>, to: &Key<'_>, dump: Dump) {
+    let now = ctx.now;
+    let shard = ctx.ks.at(to.slot);
+    if shard.notices(notice::NEW) && shard.contains(to, now) {
+        shard.note(notice::NEW, "new", to);
+    }
+    shard.restore(to, dump, now);
 }
 
 fn copy(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
@@ -123,7 +136,8 @@ fn copy(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let (from, to) = (ctx.key(args[1]), ctx.ks.key(db, args[2]));
     let done = match ctx.shard(&from).dump(&from, now) {
         Some(dump) if replace || !ctx.shard(&to).contains(&to, now) => {
-            ctx.shard(&to).restore(&to, dump, now);
+            put(ctx, &to, dump);
+            ctx.note(notice::GENERIC, "copy_to", &to);
             true
         }
         _ => false,
@@ -145,6 +159,8 @@ fn move_to(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         false
     } else if let Some(dump) = shard.take(&from, now) {
         shard.restore(&to, dump, now);
+        shard.note(notice::GENERIC, "move_from", &from);
+        shard.note(notice::GENERIC, "move_to", &to);
         true
     } else {
         false

@@ -114,6 +114,11 @@ impl Conn {
         self.tls.as_deref()
     }
 
+    /// Its index on its core.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
     /// The generation of its index.
     pub fn generation(&self) -> u32 {
         self.generation

@@ -17,6 +17,8 @@ pub struct Replies {
     waiting: usize,
     /// Bytes behind all seats but the last.
     behind: usize,
+    /// What waits for a reply that leaves no seat.
+    later: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -65,6 +67,19 @@ impl Replies {
         }
     }
 
+    /// Where bytes are written that nobody asked for while a reply is under way that leaves no seat.
+    pub fn later(&mut self) -> &mut Vec<u8> {
+        &mut self.later
+    }
+
+    /// That reply is written: what waited for it goes behind it.
+    pub fn catch_up(&mut self) {
+        if !self.later.is_empty() {
+            let later = std::mem::take(&mut self.later);
+            self.writer().extend_from_slice(&later);
+        }
+    }
+
     fn leave_first(&mut self) {
         if let Some(seat) = self.seats.pop_front() {
             if !self.seats.is_empty() {
@@ -93,13 +108,26 @@ impl Replies {
     /// Bytes kept, ready or not.
     pub fn bytes(&self) -> usize {
         let last = self.seats.back().map_or(0, |seat| seat.behind.len());
-        self.ready.len() + self.waiting + self.behind + last
+        self.ready.len() + self.waiting + self.behind + last + self.later.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_asked_for_waits_for_the_reply_under_way() {
+        let mut r = Replies::default();
+        let seat = r.leave_seat();
+        r.later().extend_from_slice(b"c");
+        assert_eq!(r.bytes(), 1);
+        r.writer().extend_from_slice(b"b");
+        r.catch_up();
+        r.fill(seat, b"a");
+        assert_eq!(r.ready(), b"abc");
+        assert_eq!(r.bytes(), 3);
+    }
 
     #[test]
     fn replies_leave_in_the_order_of_the_requests() {

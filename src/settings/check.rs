@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Auth, Settings, shown_path};
+use super::{Auth, OutputLimit, Settings, shown_path};
 
 /// One setting that cannot stand beside the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,8 +129,9 @@ impl Settings {
         if !self.persistence.aof_segment_size.is_multiple_of(4096) {
             say("persistence.aof_segment_size", "must be a multiple of 4KiB");
         }
-        let limit = &self.server.client_output_buffer_limit;
-        if limit.hard != 0 && limit.soft > limit.hard {
+        let limits = &self.server.client_output_buffer_limit;
+        let upside_down = |limit: &OutputLimit| limit.hard != 0 && limit.soft > limit.hard;
+        if upside_down(&limits.normal) || upside_down(&limits.pubsub) {
             say(
                 "server.client_output_buffer_limit",
                 "has a soft limit above its hard one",

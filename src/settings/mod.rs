@@ -9,6 +9,7 @@
 //! (`storage.maxmemory`); see `value.rs` for how values are written under each.
 
 mod check;
+pub mod events;
 mod file;
 mod later;
 mod manual;
@@ -25,7 +26,7 @@ pub use later::{FACTS, LATER, Later, Rule};
 pub use manual::manual;
 pub use table::*;
 pub use units::{Unit, parse_size, parse_span, show_size, show_span};
-pub use value::{Form, OutputLimit, Secret};
+pub use value::{Form, OutputLimit, OutputLimitsByClass, Secret};
 
 /// Cipher of new files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

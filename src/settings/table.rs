@@ -54,7 +54,7 @@ macro_rules! settings {
             doc: $doc,
             accepts: || Codec::accepts(&$codec),
             form: || Codec::form(&$codec),
-            read_into: |s, text| { s.$section.$field = Codec::read(&$codec, text)?; Ok(()) },
+            read_into: |s, text| { s.$section.$field = Codec::change(&$codec, &s.$section.$field, text)?; Ok(()) },
             ours: |s| Codec::ours(&$codec, &s.$section.$field),
             redis: |s| Codec::redis(&$codec, &s.$section.$field),
         }, )* )* ];
@@ -88,8 +88,12 @@ settings! {
             "Close a connection that has sent nothing for this long; 0 means never.";
         tcp_keepalive: Duration = "300s", Span { unit: Unit::Seconds, min: Duration::ZERO, max: NEVER }, Some("tcp-keepalive"), live, open,
             "Probe a silent peer this often; 0 means never.";
-        client_output_buffer_limit: OutputLimit = "normal 1GiB 256MiB 60s", OutputLimits, Some("client-output-buffer-limit"), live, open,
-            "Bytes that may wait for a client that does not read: at once, or for as long as the time given. 0 means no limit.";
+        client_output_buffer_limit: OutputLimitsByClass = "normal 1GiB 256MiB 60s pubsub 32MiB 8MiB 60s", OutputLimits, Some("client-output-buffer-limit"), live, open,
+            "Bytes that may wait for a client that does not read: at once, or for as long as the time given; by class of client. 0 means no limit.";
+        notify_keyspace_events: u32 = "", Events, Some("notify-keyspace-events"), live, open,
+            "Classes of changes of keys that are published, by Redis's letters, K or E among them; empty publishes none.";
+        tracking_table_max_keys: u64 = "1000000", Int { min: 0, max: u64::MAX }, Some("tracking-table-max-keys"), live, open,
+            "Keys remembered for clients that keep copies (CLIENT TRACKING); the oldest make room for new ones. 0 means no limit.";
         proto_max_bulk_len: u64 = "512MiB", Size { min: MIB, max: 512 * MIB }, Some("proto-max-bulk-len"), live, open,
             "Longest single argument or value.";
         max_wait: Duration = "50us", Span { unit: Unit::Written, min: Duration::ZERO, max: Duration::from_millis(1) }, None, fixed, open,

@@ -163,7 +163,7 @@ fn contradictions_are_named() {
         ["persistence.aof_segment_size"]
     );
     assert_eq!(
-        with(|s| s.server.client_output_buffer_limit.hard = 1),
+        with(|s| s.server.client_output_buffer_limit.normal.hard = 1),
         ["server.client_output_buffer_limit"]
     );
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::events;
 use super::units::{Unit, parse_size, parse_span, show_size, show_span};
 
 /// How a value is laid down in a TOML file.
@@ -35,6 +36,10 @@ pub trait Codec {
     type Value: Clone + PartialEq;
     /// Reads either written form; the error is a sentence part such as `must be a number from 1 to 16`.
     fn read(&self, text: &str) -> Result<Self::Value, String>;
+    /// The same for a value that may be given in parts: what is not given stays as it is.
+    fn change(&self, _before: &Self::Value, text: &str) -> Result<Self::Value, String> {
+        self.read(text)
+    }
     /// Our written form.
     fn ours(&self, value: &Self::Value) -> String;
     /// Redis's written form.
@@ -417,44 +422,137 @@ pub struct OutputLimit {
     pub soft_for: Duration,
 }
 
-/// `[normal] HARD SOFT SECONDS`, as in Redis.
+/// The limits of each class of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimitsByClass {
+    /// Clients that get what they ask for.
+    pub normal: OutputLimit,
+    /// Clients that listen to a channel or pattern.
+    pub pubsub: OutputLimit,
+}
+
+/// `CLASS HARD SOFT SECONDS` for one or more classes, as in Redis; without a class, `normal` is meant.
 pub struct OutputLimits;
+
+const NO_LIMIT: OutputLimit = OutputLimit {
+    hard: 0,
+    soft: 0,
+    soft_for: Duration::ZERO,
+};
+
+impl OutputLimitsByClass {
+    fn classes(&self) -> [(&'static str, &OutputLimit); 2] {
+        [("normal", &self.normal), ("pubsub", &self.pubsub)]
+    }
+}
+
 impl Codec for OutputLimits {
-    type Value = OutputLimit;
-    fn read(&self, text: &str) -> Result<OutputLimit, String> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let three = match words.as_slice() {
-            [class, rest @ ..] if class.eq_ignore_ascii_case("normal") => rest,
-            [class, ..] if class.chars().all(|c| c.is_ascii_alphabetic()) => {
-                return Err(format!(
-                    "has limits for the class `normal` only; `{class}` is not available in this version"
-                ));
-            }
-            rest => rest,
+    type Value = OutputLimitsByClass;
+    fn read(&self, text: &str) -> Result<OutputLimitsByClass, String> {
+        let none = OutputLimitsByClass {
+            normal: NO_LIMIT,
+            pubsub: NO_LIMIT,
         };
-        let [hard, soft, span] = three else {
-            return Err(format!("must be {}", self.accepts()));
+        self.change(&none, text)
+    }
+    fn change(
+        &self,
+        before: &OutputLimitsByClass,
+        text: &str,
+    ) -> Result<OutputLimitsByClass, String> {
+        let bad = || format!("must be {}", self.accepts());
+        let mut words: Vec<&str> = text.split_whitespace().collect();
+        if words.len() == 3 {
+            words.insert(0, "normal");
+        }
+        let (classes, rest) = words.as_chunks::<4>();
+        if !rest.is_empty() || classes.is_empty() {
+            return Err(bad());
+        }
+        let mut limits = *before;
+        for [class, hard, soft, span] in classes {
+            let place = match class.to_ascii_lowercase().as_str() {
+                "normal" => &mut limits.normal,
+                "pubsub" => &mut limits.pubsub,
+                "slave" | "replica" => {
+                    return Err(format!(
+                        "has limits for the classes `normal` and `pubsub`; `{class}` is not available in this version"
+                    ));
+                }
+                _ => return Err(bad()),
+            };
+            *place = OutputLimit {
+                hard: parse_size(hard).ok_or_else(bad)?,
+                soft: parse_size(soft).ok_or_else(bad)?,
+                soft_for: parse_span(span, Unit::Seconds)?,
+            };
+        }
+        Ok(limits)
+    }
+    fn ours(&self, v: &OutputLimitsByClass) -> String {
+        let one = |(class, v): (&str, &OutputLimit)| {
+            format!(
+                "{class} {} {} {}",
+                show_size(v.hard),
+                show_size(v.soft),
+                show_span(v.soft_for)
+            )
         };
-        let size = |w: &str| parse_size(w).ok_or_else(|| format!("must be {}", self.accepts()));
-        Ok(OutputLimit {
-            hard: size(hard)?,
-            soft: size(soft)?,
-            soft_for: parse_span(span, Unit::Seconds)?,
-        })
+        v.classes().map(one).join(" ")
     }
-    fn ours(&self, v: &OutputLimit) -> String {
-        format!(
-            "normal {} {} {}",
-            show_size(v.hard),
-            show_size(v.soft),
-            show_span(v.soft_for)
-        )
-    }
-    fn redis(&self, v: &OutputLimit) -> String {
-        format!("normal {} {} {}", v.hard, v.soft, v.soft_for.as_secs())
+    fn redis(&self, v: &OutputLimitsByClass) -> String {
+        let one = |(class, v): (&str, &OutputLimit)| {
+            format!("{class} {} {} {}", v.hard, v.soft, v.soft_for.as_secs())
+        };
+        v.classes().map(one).join(" ")
     }
     fn accepts(&self) -> String {
-        "normal HARD SOFT TIME, such as normal 1GiB 256MiB 60s".into()
+        "CLASS HARD SOFT TIME for one or both of normal and pubsub, such as pubsub 32MiB 8MiB 60s".into()
+    }
+}
+
+/// The letters of Redis's classes of keyspace events, and their bits; `d` is for modules, whose events there are none of.
+const EVENTS: &[(char, u32)] = &[
+    ('g', events::GENERIC),
+    ('$', events::STRING),
+    ('l', events::LIST),
+    ('s', events::SET),
+    ('h', events::HASH),
+    ('z', events::ZSET),
+    ('x', events::EXPIRED),
+    ('e', events::EVICTED),
+    ('t', events::STREAM),
+    ('d', events::MODULE),
+    ('n', events::NEW),
+    ('K', events::BY_KEY),
+    ('E', events::BY_EVENT),
+    ('m', events::MISSED),
+];
+
+/// Classes of keyspace events, by Redis's letters.
+pub struct Events;
+impl Codec for Events {
+    type Value = u32;
+    fn read(&self, text: &str) -> Result<u32, String> {
+        text.chars().try_fold(0, |bits, letter| {
+            let bit = match letter {
+                'A' => Some(events::ALL),
+                _ => EVENTS.iter().find(|(l, _)| *l == letter).map(|(_, bit)| *bit),
+            };
+            bit.map(|bit| bits | bit).ok_or_else(|| {
+                "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()
+            })
+        })
+    }
+    fn ours(&self, value: &u32) -> String {
+        let all = value & events::ALL == events::ALL;
+        let rest = if all { value & !events::ALL } else { *value };
+        let letters = EVENTS.iter().filter(|(_, bit)| rest & bit != 0);
+        let all = all.then_some('A').into_iter();
+        all.chain(letters.map(|(letter, _)| *letter)).collect()
+    }
+    fn accepts(&self) -> String {
+        "letters of Ag$lshzxetdnmKE; empty for none".into()
     }
 }
 
@@ -507,17 +605,43 @@ mod tests {
     }
 
     #[test]
-    fn output_limits_have_one_class() {
-        let v = OutputLimits.read("normal 1gb 256mb 60").unwrap();
-        assert_eq!(OutputLimits.redis(&v), "normal 1073741824 268435456 60");
-        assert_eq!(OutputLimits.read(&OutputLimits.ours(&v)), Ok(v));
-        assert_eq!(OutputLimits.read("0 0 0").unwrap().hard, 0);
-        assert!(
-            OutputLimits
-                .read("pubsub 32mb 8mb 60")
-                .unwrap_err()
-                .contains("not available")
+    fn output_limits_are_given_by_class() {
+        let v = OutputLimits
+            .read("normal 1gb 256mb 60 pubsub 32mb 8mb 60")
+            .unwrap();
+        assert_eq!(
+            OutputLimits.redis(&v),
+            "normal 1073741824 268435456 60 pubsub 33554432 8388608 60"
         );
-        assert!(OutputLimits.read("normal 1gb").is_err());
+        assert_eq!(OutputLimits.read(&OutputLimits.ours(&v)), Ok(v));
+        assert_eq!(OutputLimits.read("0 0 0").unwrap().normal.hard, 0);
+        let both = OutputLimits
+            .change(&v, "pubsub 1mb 0 0 normal 2mb 0 0")
+            .unwrap();
+        assert_eq!((both.normal.hard, both.pubsub.hard), (2 << 20, 1 << 20));
+        let one = OutputLimits.change(&both, "pubsub 3mb 0 0").unwrap();
+        assert_eq!((one.normal.hard, one.pubsub.hard), (2 << 20, 3 << 20));
+        let replicas = OutputLimits.read("slave 32mb 8mb 60").unwrap_err();
+        assert!(replicas.contains("not available"), "{replicas}");
+        for bad in ["normal 1gb", "foo 1 1 1", "", "normal 1 1 1 pubsub 1"] {
+            assert!(OutputLimits.read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn classes_of_events_are_written_as_redis_writes_them() {
+        for (text, shown) in [
+            ("", ""),
+            ("KEA", "AKE"),
+            ("gn", "gn"),
+            ("dmtzKn", "ztdnKm"),
+            ("eg$lshzxtdKE", "AKE"),
+            ("xE", "xE"),
+        ] {
+            let bits = Events.read(text).unwrap();
+            assert_eq!(Events.ours(&bits), shown);
+            assert_eq!(Events.read(shown), Ok(bits));
+        }
+        assert!(Events.read("KEq").is_err());
     }
 }

@@ -35,6 +35,7 @@ mod split;
 mod table;
 mod uses;
 mod value;
+mod tracking;
 mod watch;
 pub mod wire;
 
@@ -53,4 +54,5 @@ pub use recover::Misfit;
 pub use shard::{Shard, Stats};
 pub use split::split;
 pub use uses::Frequency;
+pub use tracking::{Changes, Invalid};
 pub use value::{Decimal, Dump, Expire, Key, Kind, Meta, Ms, Owned, Value, parse_int};

@@ -3,28 +3,7 @@
 //! Source: Redis, keyspace notifications. The classes are the letters of `notify-keyspace-events`; a command names the
 //! event in the call that makes the change, and the core publishes what has gathered when the command is done.
 
-/// `g`: commands on keys of any type.
-pub const GENERIC: u32 = 1;
-/// `$`
-pub const STRING: u32 = 1 << 1;
-/// `l`
-pub const LIST: u32 = 1 << 2;
-/// `s`
-pub const SET: u32 = 1 << 3;
-/// `h`
-pub const HASH: u32 = 1 << 4;
-/// `z`
-pub const ZSET: u32 = 1 << 5;
-/// `x`: a key was removed because its time had come.
-pub const EXPIRED: u32 = 1 << 6;
-/// `e`: a key was removed to make room.
-pub const EVICTED: u32 = 1 << 7;
-/// `t`
-pub const STREAM: u32 = 1 << 8;
-/// `m`: a key was read that is not there.
-pub const MISSED: u32 = 1 << 9;
-/// `n`: a key was made.
-pub const NEW: u32 = 1 << 10;
+pub use crate::settings::events::*;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]

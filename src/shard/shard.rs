@@ -14,6 +14,7 @@ use super::evict::Pool;
 use super::expiry::Position;
 use super::grave::Graveyard;
 use super::hash::Hasher;
+use super::notice;
 use super::signals::Signals;
 use super::uses::{Frequency, Uses};
 use super::value::{Decimal, Dump, Expire, Key, Meta, Ms, Owned, Value, parse_int};
@@ -135,7 +136,10 @@ impl Shard {
         if access != Access::Peek {
             match found {
                 Some(_) => self.stats.hits += 1,
-                None => self.stats.misses += 1,
+                None => {
+                    self.stats.misses += 1;
+                    self.note(notice::MISSED, "keymiss", k);
+                }
             }
         }
         let place = found?;
@@ -388,6 +392,7 @@ impl Shard {
             }
         }
         self.bury(db);
+        self.signals.tracking.flush();
         self.effects.push(&Effect::Flush {
             db,
             slots: self.slots(),
@@ -532,6 +537,9 @@ impl Shard {
         };
         self.store(k, place, value, expire, note);
         self.signals.touch(k.db, k.bytes);
+        if place.is_none() {
+            self.note(notice::NEW, "new", k);
+        }
         (place.is_some(), expire)
     }
 

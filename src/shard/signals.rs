@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::tracking::Tracking;
 use super::value::Key;
 use super::watch::Watches;
 use super::{Shard, notice};
@@ -19,6 +20,8 @@ pub(super) struct Signals {
     waiters: Waiters,
     /// Keyspace events.
     pub(super) notices: notice::Notices,
+    /// CLIENT TRACKING.
+    pub(super) tracking: Tracking,
 }
 
 /// The keys that blocked clients wait for, and those of them that have changed since.
@@ -33,6 +36,7 @@ impl Signals {
     #[inline]
     pub(super) fn touch(&mut self, db: u16, key: &[u8]) {
         self.watches.touch(db, key);
+        self.tracking.touch(key);
         if !self.waiters.keys.is_empty() {
             self.waiters.touch(db, key);
         }
@@ -108,9 +112,9 @@ impl Shard {
         std::mem::take(&mut self.signals.notices.list)
     }
 
-    /// Whether there are any.
+    /// Whether there are any, or changes for [`Shard::take_changes`].
     #[inline]
-    pub fn has_notices(&self) -> bool {
-        !self.signals.notices.list.is_empty()
+    pub fn has_news(&self) -> bool {
+        !self.signals.notices.list.is_empty() || self.signals.tracking.has_any()
     }
 }

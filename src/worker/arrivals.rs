@@ -133,6 +133,9 @@ impl Worker {
             waiting: Waiting::Nothing,
             no_evict: false,
             no_touch: false,
+            subs: None,
+            tracking: None,
+            monitors: false,
             hungry: false,
             far_reply: 1024 * 1024,
             reply: ReplyMode::On,
@@ -144,6 +147,7 @@ impl Worker {
             said_goodbye: false,
         });
         client.conn.read(&mut self.ring);
+        self.client_numbers.insert(number, id.index);
         self.clients.put(id.index, client);
     }
 
@@ -338,7 +342,7 @@ impl Worker {
     /// Sends what clients are owed, and closes those that are done or owe us reading.
     pub(super) fn flush_output(&mut self, hold: Option<u64>) {
         let list = mem::take(&mut self.output);
-        let limit = self.settings.server.client_output_buffer_limit;
+        let limits = self.settings.server.client_output_buffer_limit;
         for index in list {
             let Some(client) = self.clients.at(index) else {
                 continue;
@@ -357,6 +361,7 @@ impl Worker {
                 self.holding.push(index);
             }
             let owed = client.conn.owed() as u64;
+            let limit = client.output_limit(&limits);
             if limit.hard > 0 && owed > limit.hard {
                 tracing::warn!(client = %client.addr, owed, "closed: it does not read its replies");
                 self.stats.output_limit_closes += 1;
@@ -418,6 +423,8 @@ impl Worker {
             client.multi = None;
             self.forget_watched_silently(&mut client);
             self.leave_lines(&mut client);
+            self.leave_audience(&mut client);
+            self.client_numbers.remove(&client.id);
             self.shared.dismiss();
         }
         let gone = client.conn.gone();

@@ -1,5 +1,8 @@
 //! What a core knows of a client beyond its bytes: who it is, which database, which transaction.
 
+use super::gather::Class;
+use super::pubsub::Tracked;
+use super::pubsub::hub::Subscriptions;
 use super::slab::Id;
 use crate::command::Command;
 use crate::net::conn::Conn;
@@ -45,6 +48,12 @@ pub struct Client {
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// What it listens to, if it does.
+    pub subs: Option<Box<Subscriptions>>,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Tracked>,
+    /// MONITOR.
+    pub monitors: bool,
     /// CLIENT REPLY.
     pub reply: ReplyMode,
     /// Whether its input holds no whole command: only more of it can help.
@@ -78,6 +87,8 @@ pub enum Waiting {
     Shard,
     /// Keys, by the number of the wait.
     Blocked(u64),
+    /// CLIENT PAUSE.
+    Pause,
     /// DEBUG SLEEP.
     Until {
         /// Monotonic microseconds.
@@ -160,6 +171,14 @@ impl Client {
     /// Learns from a reply that came from another core.
     pub fn far_reply_came(&mut self, len: usize) {
         self.far_reply = len.max(self.far_reply - self.far_reply / 4);
+    }
+
+    /// Its class.
+    pub fn class(&self) -> Class {
+        match self.subs {
+            Some(_) => Class::Pubsub,
+            None => Class::Normal,
+        }
     }
 
     /// The address of the client in its core's slab.

@@ -5,6 +5,7 @@ use std::mem;
 
 use super::client::{Client, Waiting};
 use super::clock::ticks;
+use super::pubsub::Tracked;
 use super::stats::Slow;
 use super::tick::Flow;
 use super::{Home, Worker};
@@ -33,6 +34,12 @@ pub struct Seat {
     pub quiet: bool,
     /// Whether a command may wait for what is not there.
     pub may_wait: bool,
+    /// The number of the client, where keys it reads or changes are looked at; 0 otherwise.
+    pub id: u64,
+    /// Whether it keeps copies of what it reads.
+    pub keeps: bool,
+    /// Whether it does not want to hear of its own changes.
+    pub noloop: bool,
 }
 
 impl Seat {
@@ -43,6 +50,9 @@ impl Seat {
             proto: client.proto,
             quiet: client.no_touch,
             may_wait: false,
+            id: client.tracking.map_or(0, |_| client.id),
+            keeps: client.tracking.is_some_and(Tracked::keeps),
+            noloop: client.tracking.is_some_and(|t| t.noloop),
         }
     }
 
@@ -78,6 +88,15 @@ impl Worker {
             let e = command::Error::Text("NOAUTH Authentication required.");
             self.refuse(client, e);
             return Flow::Next;
+        }
+        if (client.subs.is_some() || client.monitors)
+            && let Some(flow) = self.to_listener(client, row, argv)
+        {
+            return flow;
+        }
+        let (paused, monitored) = self.shared.attention();
+        if paused && let Some(flow) = self.postpone(client, index, row) {
+            return flow;
         }
         if client.multi.is_some()
             && !matches!(row.run, Run::Session(s) if super::multi::is_control(s))
@@ -142,6 +161,15 @@ impl Worker {
         };
         if flow != Flow::Stall {
             client.last = Some(row);
+            if monitored {
+                self.show_command(client, row, argv);
+            }
+        }
+        if flow == Flow::Next && client.tracking.is_some_and(|t| t.caching) {
+            let client_command = row.name.starts_with("client|");
+            if !client_command && client.multi.is_none() {
+                Self::forget_caching(client);
+            }
         }
         flow
     }
@@ -202,16 +230,18 @@ impl Worker {
         f: DataFn,
         row: &'static Command,
         number: u16,
-        Seat {
-            db,
-            proto,
-            quiet,
-            may_wait,
-        }: Seat,
+        seat: Seat,
         argv: &[&[u8]],
         out: &mut Vec<u8>,
         first: Option<Key<'_>>,
     ) -> Ran {
+        let Seat {
+            db,
+            proto,
+            quiet,
+            may_wait,
+            ..
+        } = seat;
         self.ks.quiet = quiet;
         let mark = out.len();
         let started = ticks();
@@ -238,6 +268,10 @@ impl Worker {
             return Ran { slow: None, wait };
         }
         let ns = self.clock.ns(ticks().wrapping_sub(started));
+        if seat.keeps {
+            self.remember(row, db, seat.id, argv);
+        }
+        self.look_for_news(if seat.noloop { seat.id } else { 0 });
         if failed {
             self.stats.error(&out[mark..]);
         }

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use super::machine::CpuTime;
+use super::pubsub::TrackingReport;
 use super::stats::{Slow, Stats};
+use crate::command::Topic;
 use crate::seal::accel::Choice;
 use crate::shard;
 
@@ -59,6 +61,22 @@ pub enum Question {
     Slowlog(usize),
     /// Forget the slow log.
     ResetSlowlog,
+    /// The names of a topic that its clients listen to.
+    Channels {
+        /// The topic.
+        topic: Topic,
+        /// What the names have to match.
+        pattern: Option<Vec<u8>>,
+    },
+    /// How many of its clients listen to each of these names.
+    Listeners {
+        /// The topic.
+        topic: Topic,
+        /// The names.
+        names: Vec<Vec<u8>>,
+    },
+    /// Whether it has the client of that number.
+    Known(u64),
 }
 
 /// An answer.
@@ -73,6 +91,12 @@ pub enum Answer {
     Slowlog(Vec<Slow>),
     /// To [`Question::Object`], by the core that owns the key: nothing if there is none.
     Object(Option<ObjectInfo>),
+    /// To [`Question::Channels`].
+    Channels(Vec<Vec<u8>>),
+    /// To [`Question::Listeners`], in the same order.
+    Listeners(Vec<u64>),
+    /// To [`Question::Known`].
+    Known(bool),
     /// How an errand ended.
     Ended(Result<(), String>),
     /// To everything that has no answer but that it was done.
@@ -90,12 +114,23 @@ pub struct KillFilter {
     pub laddr: Option<String>,
     /// CLIENT KILL USER.
     pub user: Option<String>,
-    /// CLIENT KILL TYPE: whether ordinary clients are meant.
-    pub normal: Option<bool>,
+    /// CLIENT KILL TYPE.
+    pub class: Option<Class>,
     /// CLIENT KILL MAXAGE, in seconds.
     pub max_age_s: Option<u64>,
     /// The client that asks, if it is to be spared.
     pub skip: Option<u64>,
+}
+
+/// The classes of clients that CLIENT LIST and CLIENT KILL tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// One that gets what it asks for.
+    Normal,
+    /// One that listens to a channel or pattern.
+    Pubsub,
+    /// Another server: there are none.
+    Server,
 }
 
 /// What DEBUG OBJECT tells of a value.
@@ -116,6 +151,8 @@ pub struct ObjectInfo {
 pub struct ClientInfo {
     /// Its number.
     pub id: u64,
+    /// Its class.
+    pub class: Class,
     /// The whole line, without line end.
     pub line: String,
 }
@@ -139,6 +176,12 @@ pub struct Report {
     pub largest: (usize, usize),
     /// Keys, keys that expire, mean time to live in ms; by database.
     pub databases: Vec<(u64, u64, u64)>,
+    /// Clients that listen to something.
+    pub subscribers: usize,
+    /// Channels, patterns and sharded channels that they listen to.
+    pub channels: [Vec<Vec<u8>>; 3],
+    /// Clients that keep copies.
+    pub tracking: TrackingReport,
     /// The shard's own counters.
     pub shard: shard::Stats,
     /// Bytes of the shard's keys and values.

@@ -47,6 +47,7 @@ impl Worker {
         }
         self.watch_memory();
         self.end_waits();
+        self.end_postponement();
         if now < self.next_cron {
             return;
         }
@@ -86,7 +87,8 @@ impl Worker {
     }
 
     fn expire(&mut self) {
-        if self.free() && self.active_expiry && self.log.accepts().is_ok() {
+        let (paused, _) = self.shared.attention();
+        if self.free() && self.active_expiry && !paused && self.log.accepts().is_ok() {
             let now = self.clock.unix_ms;
             let shard = self.ks.shard(self.core);
             shard.expire_cycle(now, EXPIRE_BUDGET);
@@ -124,7 +126,7 @@ impl Worker {
         let now = self.clock.unix_ms;
         let idle = self.settings.server.timeout.as_millis() as u64;
         let handshake = self.settings.tls.handshake_timeout.as_millis() as u64;
-        let limit = self.settings.server.client_output_buffer_limit;
+        let limits = self.settings.server.client_output_buffer_limit;
         for _ in 0..step {
             let index = self.cron_at;
             self.cron_at = if index + 1 >= end { 0 } else { index + 1 };
@@ -133,7 +135,9 @@ impl Worker {
             };
             let silent = now.saturating_sub(client.active_ms);
             let handshaking = client.conn.tls().is_some_and(|tls| !tls.established());
-            let soft = limit.soft_for.as_millis() as u64;
+            let soft = client.output_limit(&limits).soft_for.as_millis() as u64;
+            // Who listens need not say anything.
+            let listens = client.subs.is_some() || client.monitors;
             let slow = client
                 .over_soft_since
                 .is_some_and(|at| now.saturating_sub(at) > soft);
@@ -143,6 +147,7 @@ impl Worker {
             let over = slow
                 || (idle > 0
                     && silent > idle
+                    && !listens
                     && client.waiting == Waiting::Nothing
                     && client.conn.replies.settled())
                 || (handshaking && now.saturating_sub(client.since_ms) > handshake)
@@ -172,6 +177,8 @@ impl Worker {
             .map_or(u64::MAX, |limit| limit.as_nanos() as u64);
         self.eviction = super::evict::eviction(&self.settings.storage);
         self.frequency = super::evict::frequency(&self.settings.storage);
+        self.set_noticed();
+        self.attune();
     }
 
     /// Begins to stop: no new connection, no new command.
@@ -204,6 +211,7 @@ impl Worker {
             && self.txs.is_empty()
             && self.queue.is_empty()
             && self.held_batches.is_empty()
+            && self.pubsub.is_quiet()
             && self.promises.is_empty()
             && matches!(self.home, Home::Here);
         let since = self.stopping.unwrap_or_default();

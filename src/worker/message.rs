@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::blocked::{End, Name, WaitId};
 use super::dispatch::Seat;
 use super::gather::{Answer, Asker, Question};
+use super::pubsub::News;
 use crate::shard::Shard;
 
 /// A message to a core.
@@ -98,6 +99,42 @@ pub enum Message {
         /// The answer.
         answer: Box<Answer>,
     },
+    /// What is to be heard on every core.
+    News {
+        /// The sender.
+        from: usize,
+        /// The sender's number for it, if it waits to hear how many heard it.
+        round: Option<u64>,
+        /// What it is.
+        news: Arc<Vec<News>>,
+    },
+    /// How many clients of the sender heard each of the news.
+    Heard {
+        /// The receiver's number for them.
+        round: u64,
+        /// How many, in order.
+        heard: Vec<u32>,
+    },
+    /// Keys have changed that clients of the receiver had read: number of the client, and key.
+    Invalid(Vec<(u64, Arc<[u8]>)>),
+    /// Keys have changed that a client had read; one of the receiver's hears it in its place.
+    Redirect {
+        /// Who hears it.
+        to: u64,
+        /// Who had read them.
+        of: u64,
+        /// The keys, as an array; empty for all.
+        body: Vec<u8>,
+    },
+    /// There is no client `to` to hear it in the place of `of`.
+    Misdirected {
+        /// Who had read the keys.
+        of: u64,
+        /// Who was to hear of it.
+        to: u64,
+    },
+    /// CLIENT UNPAUSE.
+    Unpaused,
     /// Stop accepting, let everything end, seal the log, and end.
     Stop,
 }

@@ -3,7 +3,7 @@
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
 //! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`arrivals`], [`housekeep`], [`forward`],
-//! [`tx`], [`blocked`], [`multi`], [`session`], [`admin`].
+//! [`tx`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
 
 mod admin;
 mod arrivals;
@@ -21,6 +21,7 @@ pub mod mesh;
 pub mod message;
 mod multi;
 mod patience;
+pub mod pubsub;
 mod session;
 pub mod shared;
 pub mod slab;
@@ -45,6 +46,7 @@ use logdrive::{LogDrive, OpenLog};
 use mesh::Mesh;
 use message::{Batch, Message};
 use patience::Patience;
+use pubsub::Pubsub;
 use shared::Shared;
 use slab::Slab;
 use stats::Stats;
@@ -134,6 +136,11 @@ pub struct Worker {
     listeners: Vec<Listener>,
     acceleration: Option<Choice>,
     stats: Stats,
+
+    /// Clients by number.
+    client_numbers: HashMap<u64, u32>,
+    /// What is sent to clients that did not ask for it.
+    pubsub: Pubsub,
 
     /// Clients with input to parse, with output to send, and those that wait for the shard.
     input: Vec<u32>,
@@ -236,6 +243,8 @@ impl Worker {
             listeners: parts.listeners,
             acceleration: parts.acceleration,
             stats: Stats::default(),
+            client_numbers: HashMap::new(),
+            pubsub: Pubsub::default(),
             input: Vec::new(),
             output: Vec::new(),
             stalled: Vec::new(),
@@ -305,6 +314,7 @@ impl Worker {
             self.clock.read();
             self.stats.ticks += 1;
             let events = self.take_completions();
+            self.attune();
             let mail = self.take_mail();
             self.stir_queue();
             self.serve();
@@ -379,6 +389,12 @@ impl Worker {
                 Message::Again { wait } => self.again(wait),
                 Message::Unwait { wait } => self.unwait(wait),
                 Message::Answer { gather, answer } => self.gathered(gather, *answer),
+                Message::News { from, round, news } => self.hear_news(from, round, &news),
+                Message::Heard { round, heard } => self.heard(round, &heard),
+                Message::Invalid(list) => self.hear_invalid(list),
+                Message::Redirect { to, of, body } => self.redirected(to, of, &body),
+                Message::Misdirected { of, to } => self.tell_broken(of, to),
+                Message::Unpaused => self.end_postponement(),
                 Message::Stop => self.begin_stop(),
             }
         }
@@ -408,6 +424,7 @@ impl Worker {
 
     /// The end of a tick: effects to the log, replies to their clients, messages to other cores.
     fn commit(&mut self, bell: &Rc<dyn Fn()>) {
+        self.gather_own_news();
         self.append_effects();
         self.send_forwarding();
         self.keep_promise();
@@ -416,6 +433,10 @@ impl Worker {
         self.keep_promises(kept);
         let hold = self.hold();
         self.send_answers(hold);
+        // Behind the answers: who hears of a change has the replies to what was read before.
+        self.release_news(kept);
+        self.send_news(hold);
+        self.finish_post();
         self.release_held(kept);
         // Ahead of the replies, which take the processor for longer: the disk works meanwhile.
         self.log.drive(self.clock.now_us, &mut self.ring, bell);
@@ -476,6 +497,9 @@ impl Worker {
         }
         if let Some(wait) = self.first_deadline() {
             at = at.min(wait);
+        }
+        if let Some(end) = self.pause_ends() {
+            at = at.min(end);
         }
         at
     }

@@ -19,9 +19,11 @@ pub fn is_control(session: SessionCmd) -> bool {
 }
 
 /// Session commands that ask every core, which a transaction cannot wait for.
-fn asks_all(session: SessionCmd) -> bool {
+fn asks_all(session: SessionCmd, argv: &[&[u8]]) -> bool {
     use SessionCmd::*;
-    matches!(
+    // The client that hears of changes in this one's place may be anywhere.
+    let redirects = |arg: &&[u8]| arg.eq_ignore_ascii_case(b"redirect");
+    session == ClientTracking && argv.iter().any(redirects) || matches!(
         session,
         Info | ClientList
             | ClientKill
@@ -36,6 +38,9 @@ fn asks_all(session: SessionCmd) -> bool {
             | MemoryStats
             | MemoryPurge
             | EncryptionStatus
+            | PubsubChannels(_)
+            | PubsubNumsub(_)
+            | PubsubNumpat
             | Shutdown
             | Debug
     )
@@ -52,7 +57,7 @@ impl Worker {
     ) -> Flow {
         let refusal = if row.has(flag::NO_MULTI) {
             Some(Error::Text("ERR Command not allowed inside a transaction"))
-        } else if matches!(row.run, Run::Session(s) if asks_all(s)) {
+        } else if matches!(row.run, Run::Session(s) if asks_all(s, argv)) {
             Some(Error::message(format!(
                 "ERR '{}' concerns every core and is not allowed inside a transaction",
                 row.name.replace('|', " ")
@@ -206,6 +211,8 @@ impl Worker {
     pub(super) fn resume(&mut self, index: u32) {
         if let Some(client) = self.clients.at(index) {
             client.waiting = Waiting::Nothing;
+            client.conn.replies.catch_up();
+            Self::forget_caching(client);
             if !client.has_input {
                 client.has_input = true;
                 self.input.push(index);

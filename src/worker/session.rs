@@ -5,8 +5,9 @@
 
 use super::Worker;
 use super::client::{Client, ReplyMode, Waiting};
+use super::pubsub::Trackers;
 use super::tick::Flow;
-use crate::command::{Command, Error, SessionCmd};
+use crate::command::{Command, Error, SessionCmd, Topic};
 use crate::net::conn::Phase;
 use crate::resp::Proto;
 
@@ -43,8 +44,9 @@ impl Worker {
                 Flow::Close
             }
             SessionCmd::Reset => self.reset(client),
+            SessionCmd::Publish(topic) => self.publish(client, index, topic, argv),
             _ => {
-                if self.own(client, session, argv) {
+                if self.own(client, session, argv, false) {
                     Flow::Next
                 } else {
                     self.administer(client, index, session, row, number, argv)
@@ -66,7 +68,7 @@ impl Worker {
         if session == SessionCmd::Unwatch {
             // EXEC has forgotten everything already.
             self.reply(client).ok();
-        } else if !self.own(client, session, argv) {
+        } else if !self.own(client, session, argv, true) {
             let flow = self.administer(client, u32::MAX, session, row, number, argv);
             debug_assert!(
                 flow == Flow::Next,
@@ -80,7 +82,13 @@ impl Worker {
     }
 
     /// Commands about this connection that are answered at once; whether this was one.
-    fn own(&mut self, client: &mut Client, session: SessionCmd, argv: &[&[u8]]) -> bool {
+    fn own(
+        &mut self,
+        client: &mut Client,
+        session: SessionCmd,
+        argv: &[&[u8]],
+        in_exec: bool,
+    ) -> bool {
         let result = match session {
             SessionCmd::Auth => self.auth(client, argv),
             SessionCmd::Hello => self.hello(client, argv),
@@ -131,6 +139,33 @@ impl Worker {
                 } else {
                     Err(Error::Syntax)
                 }
+            }
+            SessionCmd::Subscribe(Topic::Shard) if in_exec => Err(Error::Text(
+                "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
+            )),
+            SessionCmd::Subscribe(topic) => {
+                self.subscribe(client, topic, argv);
+                Ok(())
+            }
+            SessionCmd::Unsubscribe(topic) => {
+                self.unsubscribe(client, topic, argv);
+                Ok(())
+            }
+            SessionCmd::Monitor if in_exec => Err(Error::Text(
+                "ERR MONITOR isn't allowed for DENY BLOCKING client",
+            )),
+            SessionCmd::Monitor => {
+                self.monitor(client);
+                Ok(())
+            }
+            SessionCmd::ClientCaching => self.client_caching(client, argv[2]),
+            SessionCmd::ClientGetredir => {
+                self.client_getredir(client);
+                Ok(())
+            }
+            SessionCmd::ClientTrackinginfo => {
+                self.client_trackinginfo(client);
+                Ok(())
             }
             SessionCmd::AclWhoami => {
                 self.reply(client).bulk(DEFAULT_USER);
@@ -250,6 +285,7 @@ impl Worker {
 
     fn reset(&mut self, client: &mut Client) -> Flow {
         client.multi = None;
+        self.leave_audience(client);
         self.forget_watched_silently(client);
         client.db = 0;
         client.proto = Proto::Resp2;
@@ -263,19 +299,38 @@ impl Worker {
     }
 
     /// A client's line in CLIENT LIST and CLIENT INFO.
-    pub(super) fn describe(client: &mut Client, now_ms: u64) -> String {
+    pub(super) fn describe(client: &mut Client, trackers: &Trackers, now_ms: u64) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let multi = client
             .multi
             .as_ref()
             .map_or(-1, |queue| queue.commands.len() as i64);
         let mut flags = String::new();
+        if client.monitors {
+            flags.push('O');
+        }
+        if client.subs.is_some() {
+            flags.push('P');
+        }
         if client.multi.is_some() {
             flags.push('x');
         }
         if matches!(client.waiting, Waiting::Blocked(_)) {
             flags.push('b');
         }
+        let tracker = trackers.get(client.id);
+        for (flag, on) in [
+            ('t', tracker.is_some()),
+            ('R', tracker.is_some_and(|t| t.broken)),
+            ('B', client.tracking.is_some_and(|t| t.bcast)),
+        ] {
+            if on {
+                flags.push(flag);
+            }
+        }
+        let redirect = tracker.map_or(-1, |t| t.redirect as i64);
+        let listens = |topic| client.subs.as_ref().map_or(0, |subs| subs.of(topic));
+        let listens_bytes = client.subs.as_ref().map_or(0, |subs| subs.bytes());
         if client.conn.phase == Phase::Draining {
             flags.push('c');
         }
@@ -294,9 +349,9 @@ impl Worker {
             .map(|tls| tls.describe())
             .unwrap_or_default();
         format!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 \
-             ssub=0 multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \
-             obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user={DEFAULT_USER} redir=-1 resp={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} \
+             ssub={} multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \
+             obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user={DEFAULT_USER} redir={redirect} resp={} \
              lib-name={} lib-ver={} tls={version} cipher={cipher} group={group}",
             client.id,
             client.addr,
@@ -306,12 +361,18 @@ impl Worker {
             now_ms.saturating_sub(client.since_ms) / 1000,
             now_ms.saturating_sub(client.active_ms) / 1000,
             client.db,
+            listens(Topic::Channel),
+            listens(Topic::Pattern),
+            listens(Topic::Shard),
             client.watched.len(),
             client.conn.input.len(),
             client.conn.input.capacity() - client.conn.input.len(),
             client.multi.as_ref().map_or(0, |queue| queue.bytes),
             client.conn.owed(),
-            client.conn.owed() + client.conn.input.capacity() + size_of::<Client>(),
+            client.conn.owed()
+                + client.conn.input.capacity()
+                + listens_bytes
+                + size_of::<Client>(),
             client.last.map_or("NULL", |row| row.name),
             client.proto.number(),
             text(&client.lib_name),

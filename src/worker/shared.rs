@@ -8,8 +8,12 @@ use std::time::Instant;
 
 use super::mesh::Inbox;
 use super::message::Message;
+use super::pubsub::Pause;
 use crate::envelope::{DekId, Keyring};
 use crate::settings::{Row, SetError, Settings};
+
+/// The bit of a pause among what commands have to be looked at for.
+const PAUSED: u64 = 1 << 63;
 
 /// What all cores share.
 pub struct Shared {
@@ -25,6 +29,14 @@ pub struct Shared {
     evictable: Vec<AtomicBool>,
     peak_memory: AtomicU64,
     slow_ids: AtomicU64,
+    /// What commands have to be looked at for: how many clients MONITOR, and [`PAUSED`].
+    attention: AtomicU64,
+    paused: Mutex<Option<Pause>>,
+    /// Clients with CLIENT TRACKING, and those of them with BCAST.
+    trackers: AtomicUsize,
+    broadcasts: AtomicUsize,
+    /// By core: subscriptions and the like of its clients.
+    audience: Vec<AtomicU64>,
     settings: Mutex<Arc<Settings>>,
     front: Front,
     quiet: AtomicUsize,
@@ -123,6 +135,11 @@ impl Shared {
             evictable: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             peak_memory: AtomicU64::new(0),
             slow_ids: AtomicU64::new(0),
+            attention: AtomicU64::new(0),
+            paused: Mutex::new(None),
+            trackers: AtomicUsize::new(0),
+            broadcasts: AtomicUsize::new(0),
+            audience: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             settings: Mutex::new(setup.settings),
             front: setup.front,
             startup_memory: setup.startup_memory,
@@ -237,6 +254,82 @@ impl Shared {
     /// The number of the next entry of the slow log, whichever core makes it.
     pub fn next_slow_id(&self) -> u64 {
         self.slow_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether a command has to be looked at before it runs (the server is paused), or after (somebody MONITORs).
+    #[inline]
+    pub fn attention(&self) -> (bool, bool) {
+        let word = self.attention.load(Ordering::Relaxed);
+        (word & PAUSED != 0, word & !PAUSED != 0)
+    }
+
+    /// One client more MONITORs.
+    pub fn add_monitor(&self) {
+        self.attention.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// One client fewer does.
+    pub fn remove_monitor(&self) {
+        self.attention.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The pause that is on, if one is.
+    pub fn pause(&self, now_ms: u64) -> Option<Pause> {
+        let mut paused = self.paused.lock().unwrap_or_else(|e| e.into_inner());
+        if paused.is_some_and(|pause| pause.until_ms <= now_ms) {
+            *paused = None;
+            self.attention.fetch_and(!PAUSED, Ordering::SeqCst);
+        }
+        *paused
+    }
+
+    /// Pauses, or goes on pausing.
+    pub fn set_pause(&self, pause: Pause, now_ms: u64) {
+        let before = self.pause(now_ms);
+        let mut paused = self.paused.lock().unwrap_or_else(|e| e.into_inner());
+        *paused = Some(before.map_or(pause, |before| before.with(pause)));
+        self.attention.fetch_or(PAUSED, Ordering::SeqCst);
+    }
+
+    /// Pauses no more.
+    pub fn end_pause(&self) {
+        let mut paused = self.paused.lock().unwrap_or_else(|e| e.into_inner());
+        *paused = None;
+        self.attention.fetch_and(!PAUSED, Ordering::SeqCst);
+    }
+
+    /// Whether any client keeps copies of what it reads, and whether one wants to hear of all changes.
+    #[inline]
+    pub fn trackers(&self) -> (bool, bool) {
+        (
+            self.trackers.load(Ordering::Acquire) > 0,
+            self.broadcasts.load(Ordering::Acquire) > 0,
+        )
+    }
+
+    /// One client more keeps copies.
+    pub fn add_tracker(&self, broadcast: bool) {
+        self.trackers.fetch_add(1, Ordering::SeqCst);
+        self.broadcasts
+            .fetch_add(usize::from(broadcast), Ordering::SeqCst);
+    }
+
+    /// One client fewer does.
+    pub fn remove_tracker(&self, broadcast: bool) {
+        self.broadcasts
+            .fetch_sub(usize::from(broadcast), Ordering::SeqCst);
+        self.trackers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether any client of a core wants to be sent what it does not ask for.
+    #[inline]
+    pub fn has_audience(&self, core: usize) -> bool {
+        self.audience[core].load(Ordering::Acquire) > 0
+    }
+
+    /// How many of a core's clients do, and how often.
+    pub fn set_audience(&self, core: usize, listeners: u64) {
+        self.audience[core].store(listeners, Ordering::Release);
     }
 
     /// Adds to what was sealed under a Dek; false if the keyring is in use, and the core is not to wait.

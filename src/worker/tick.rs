@@ -12,7 +12,7 @@ use std::mem;
 
 use super::client::{Client, ReplyMode, Waiting};
 use super::{Home, Worker};
-use crate::command::{self, Command, Route};
+use crate::command::{self, Command, Route, Run, SessionCmd};
 use crate::net::conn::{EARLY, Phase};
 use crate::resp::{Arg, Fault, Parser, Reply, Step};
 use crate::shard::Key;
@@ -298,7 +298,7 @@ impl Worker {
             }
         };
         if mode != ReplyMode::On && flow != Flow::Stall {
-            let silent = client.last.is_none_or(|row| row.name != "client|reply");
+            let silent = client.last.is_none_or(is_silenced);
             if silent {
                 client.conn.replies.writer().truncate(mark);
                 if client.reply == ReplyMode::Skip {
@@ -306,7 +306,9 @@ impl Worker {
                 }
             }
         }
+        self.hand_over(client);
         if flow == Flow::Close {
+            self.leave_audience(client);
             client.conn.phase = Phase::Draining;
         }
         flow
@@ -327,6 +329,15 @@ impl Worker {
         let writer = client.conn.replies.writer();
         self.stats.error(&writer[mark..]);
     }
+}
+
+/// Whether CLIENT REPLY keeps a command's reply back. What confirms that a client listens is no reply.
+fn is_silenced(row: &Command) -> bool {
+    use SessionCmd::{ClientReply, Subscribe, Unsubscribe};
+    !matches!(
+        row.run,
+        Run::Session(ClientReply | Subscribe(_) | Unsubscribe(_))
+    )
 }
 
 #[inline]

@@ -16,10 +16,11 @@ use super::blocked::Unserved;
 use super::client::{Client, Queue, ReplyMode, Waiting, Watched};
 use super::dispatch::Seat;
 use super::message::{Message, TxPart, TxRecord};
+use super::pubsub::Unplaced;
 use super::slab::Id;
 use super::tick::Flow;
 use super::{Home, Worker};
-use crate::command::{Command, Run, Wait, flag};
+use crate::command::{Command, Run, SessionCmd, Wait, flag};
 use crate::resp::Reply;
 use crate::settings::Fsync;
 use crate::shard::Shard;
@@ -37,6 +38,8 @@ pub struct Tx {
     /// Why the log of one of them takes no writes, if so.
     refusal: Option<String>,
     reply: Vec<u8>,
+    /// What it published.
+    unplaced: Vec<Unplaced>,
     /// Shards whose word of durability is still to come.
     undurable: usize,
 }
@@ -122,7 +125,14 @@ impl Worker {
         if here {
             let mut reply = mem::take(client.conn.replies.writer());
             let outcome = self.work(Some(client), work, &mut reply);
-            *client.conn.replies.writer() = reply;
+            let unplaced = self.take_unplaced();
+            if unplaced.is_empty() {
+                *client.conn.replies.writer() = reply;
+            } else if client.reply == ReplyMode::On {
+                self.place(Some(client), reply, unplaced);
+            } else {
+                self.place(None, reply, unplaced);
+            }
             let flow = match outcome {
                 Outcome::Blocks(unserved) => {
                     self.block_spread(client, index, &needs, *unserved);
@@ -163,6 +173,7 @@ impl Worker {
             work,
             refusal: None,
             reply: Vec::new(),
+            unplaced: Vec::new(),
             undurable: 0,
         };
         self.txs.insert(id, tx);
@@ -222,6 +233,8 @@ impl Worker {
 
     /// Lends this core's shard.
     fn lend(&mut self, tx: u64, from: usize) {
+        self.attune();
+        self.gather_news(0);
         self.append_effects();
         let next_lsn = self.log.next_lsn();
         let refusal = self.log.accepts().err().map(|e| e.to_string());
@@ -295,6 +308,7 @@ impl Worker {
                 }
             }
             tx.reply = reply;
+            tx.unplaced = self.take_unplaced();
         }
         match (outcome, client, taken.as_deref_mut()) {
             (Outcome::Blocks(unserved), Some(at), Some(client)) => {
@@ -316,6 +330,7 @@ impl Worker {
     }
 
     fn give_back(&mut self, id: u64, mut tx: Tx, lsns: &[u64]) {
+        self.gather_news(0);
         let mut shards: Vec<Box<Shard>> = tx
             .needs
             .iter()
@@ -428,11 +443,12 @@ impl Worker {
         let Some(tx) = self.txs.remove(&id) else {
             return;
         };
-        let Some(at) = tx.client else { return };
-        if let Some(client) = self.clients.get(at) {
-            if !tx.silent {
-                client.conn.replies.writer().extend_from_slice(&tx.reply);
-            }
+        let here = tx.client.filter(|at| self.clients.get(*at).is_some());
+        let mut client = here.and_then(|at| self.clients.take(at.index));
+        let wants = client.as_deref_mut().filter(|_| !tx.silent);
+        self.place(wants, tx.reply, tx.unplaced);
+        if let (Some(at), Some(client)) = (here, client) {
+            self.clients.put(at.index, client);
             self.resume(at.index);
         }
     }
@@ -568,6 +584,7 @@ impl Worker {
             proto: client.proto,
         }
         .array(queue.commands.len());
+        let (_, monitored) = self.shared.attention();
         for queued in &queue.commands {
             let argv = queued.argv();
             match queued.command.run {
@@ -575,6 +592,9 @@ impl Worker {
                     let row = (queued.command, queued.number);
                     // Nothing waits in here.
                     self.run_row(client, Seat::of(client), row, &argv, reply);
+                }
+                Run::Session(SessionCmd::Publish(topic)) => {
+                    self.publish_in_exec(topic, &argv, reply);
                 }
                 Run::Session(session) => {
                     // It answers into the client's own buffer; move it behind ours.
@@ -584,6 +604,9 @@ impl Worker {
                     reply.extend_from_slice(&said);
                 }
                 Run::Container => unreachable!("containers are never queued"),
+            }
+            if monitored {
+                self.show_command(client, queued.command, &argv);
             }
         }
     }

@@ -3,6 +3,7 @@
 mod subcommands;
 
 use super::help::help;
+use super::pubsub::Topic;
 use super::row::{Command, Group, KeySpec, Route, Run, acl, flag, key};
 use subcommands::{ACL, CLIENT, CONFIG, ENCRYPTION, LATENCY, MEMORY, SLOWLOG};
 
@@ -104,6 +105,30 @@ pub enum SessionCmd {
     Wait,
     /// MONITOR
     Monitor,
+    /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE
+    Subscribe(Topic),
+    /// UNSUBSCRIBE, PUNSUBSCRIBE, SUNSUBSCRIBE
+    Unsubscribe(Topic),
+    /// PUBLISH, SPUBLISH
+    Publish(Topic),
+    /// PUBSUB CHANNELS, PUBSUB SHARDCHANNELS
+    PubsubChannels(Topic),
+    /// PUBSUB NUMSUB, PUBSUB SHARDNUMSUB
+    PubsubNumsub(Topic),
+    /// PUBSUB NUMPAT
+    PubsubNumpat,
+    /// CLIENT TRACKING
+    ClientTracking,
+    /// CLIENT CACHING
+    ClientCaching,
+    /// CLIENT GETREDIR
+    ClientGetredir,
+    /// CLIENT TRACKINGINFO
+    ClientTrackinginfo,
+    /// CLIENT PAUSE
+    ClientPause,
+    /// CLIENT UNPAUSE
+    ClientUnpause,
 }
 
 /// What most of these rows have in common: allowed at any time, not in scripts, touching no key.

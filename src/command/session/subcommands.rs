@@ -110,6 +110,61 @@ pub(super) const CLIENT: &[Command] = &[
         ..CONNECTION
     },
     Command {
+        name: "client|tracking",
+        arity: -3,
+        since: "6.0.0",
+        complexity: "O(1), or O(N) with N prefixes",
+        summary: "Turns on or off that the server says which keys this connection may have kept have changed.",
+        syntax: "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        run: session(SessionCmd::ClientTracking),
+        ..CONNECTION
+    },
+    Command {
+        name: "client|caching",
+        arity: 3,
+        since: "6.0.0",
+        summary: "Tells whether the keys that the next command reads will be kept.",
+        syntax: "<YES | NO>",
+        run: session(SessionCmd::ClientCaching),
+        ..CONNECTION
+    },
+    Command {
+        name: "client|getredir",
+        arity: 2,
+        since: "6.0.0",
+        summary: "Tells which connection hears of the keys that have changed in place of this one.",
+        run: session(SessionCmd::ClientGetredir),
+        ..CONNECTION
+    },
+    Command {
+        name: "client|trackinginfo",
+        arity: 2,
+        since: "6.2.0",
+        summary: "Tells how this connection hears of keys that have changed.",
+        run: session(SessionCmd::ClientTrackinginfo),
+        ..CONNECTION
+    },
+    Command {
+        name: "client|pause",
+        arity: -3,
+        flags: ADMIN,
+        since: "3.0.0",
+        summary: "Lets the commands of all connections wait for a time.",
+        syntax: "timeout [WRITE | ALL]",
+        run: session(SessionCmd::ClientPause),
+        ..CONNECTION
+    },
+    Command {
+        name: "client|unpause",
+        arity: 2,
+        flags: ADMIN,
+        since: "6.2.0",
+        complexity: "O(N), N being the number of connections that wait",
+        summary: "Ends what CLIENT PAUSE began.",
+        run: session(SessionCmd::ClientUnpause),
+        ..CONNECTION
+    },
+    Command {
         name: "client|help",
         acl: acl::CONNECTION,
         group: Group::Connection,

@@ -3,7 +3,7 @@
 use super::{STRING, answer, length};
 use crate::command::row::{Command, KeySpec, Run, flag, key};
 use crate::command::{Ctx, Error};
-use crate::shard::Expire;
+use crate::shard::{Expire, notice};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command {
@@ -56,7 +56,9 @@ fn getset(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     get(ctx, args)?;
     let k = ctx.key(args[1]);
     let now = ctx.now;
-    ctx.shard(&k).set(&k, args[2], Expire::None, now);
+    let shard = ctx.shard(&k);
+    shard.set(&k, args[2], Expire::None, now);
+    shard.note(notice::STRING, "set", &k);
     Ok(())
 }
 
@@ -64,7 +66,10 @@ fn getdel(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     get(ctx, args)?;
     let k = ctx.key(args[1]);
     let now = ctx.now;
-    ctx.shard(&k).delete(&k, now);
+    let shard = ctx.shard(&k);
+    if shard.delete(&k, now) {
+        shard.note(notice::GENERIC, "del", &k);
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use super::{STRING, answer};
 use crate::command::row::{Command, KeySpec, Route, Run, flag, key};
 use crate::command::{Ctx, Error};
-use crate::shard::{Expire, Value};
+use crate::shard::{Expire, Value, notice};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command {
@@ -70,7 +70,9 @@ fn set_all(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     let now = ctx.now;
     for pair in args[1..].chunks_exact(2) {
         let k = ctx.key(pair[0]);
-        ctx.shard(&k).set(&k, pair[1], Expire::None, now);
+        let shard = ctx.shard(&k);
+        shard.set(&k, pair[1], Expire::None, now);
+        shard.note(notice::STRING, "set", &k);
     }
 }
 

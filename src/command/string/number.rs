@@ -6,7 +6,7 @@ use super::long_double::LongDouble;
 use crate::command::row::{Command, KeySpec, Run, flag, key};
 use crate::command::{Ctx, Error};
 use crate::resp::number::parse_i64;
-use crate::shard::{Decimal, Expire, Value};
+use crate::shard::{Decimal, Expire, Value, notice};
 
 const NUMBER: Command = Command {
     flags: flag::WRITE | flag::DENYOOM | flag::FAST,
@@ -70,6 +70,7 @@ fn add(ctx: &mut Ctx<'_>, name: &[u8], step: i64) -> Result<(), Error> {
     };
     let after = before.checked_add(step).ok_or(Error::Overflow)?;
     shard.set_int(&k, after, Expire::Keep, now);
+    shard.note(notice::STRING, "incrby", &k);
     ctx.reply.int(after);
     Ok(())
 }
@@ -109,6 +110,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let after = before.add(step).ok_or(Error::NanOrInfinity)?;
     let text = after.text();
     shard.set(&k, &text, Expire::Keep, now);
+    shard.note(notice::STRING, "incrbyfloat", &k);
     ctx.reply.bulk(&text);
     Ok(())
 }

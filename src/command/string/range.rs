@@ -4,7 +4,7 @@ use super::{STRING, check_length, length};
 use crate::command::row::{Command, KeySpec, Run, flag, key};
 use crate::command::{Ctx, Error};
 use crate::resp::number::parse_i64;
-use crate::shard::Decimal;
+use crate::shard::{Decimal, notice};
 
 const GETRANGE: Command = Command {
     arity: 4,
@@ -93,7 +93,10 @@ fn setrange(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         len
     } else {
         check_length(ctx, offset, value.len())?;
-        ctx.shard(&k).set_range(&k, offset, value, now)
+        let shard = ctx.shard(&k);
+        let len = shard.set_range(&k, offset, value, now);
+        shard.note(notice::STRING, "setrange", &k);
+        len
     };
     ctx.reply.int(len as i64);
     Ok(())
@@ -106,7 +109,9 @@ fn append(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     if len > 0 {
         check_length(ctx, len, args[2].len())?;
     }
-    let len = ctx.shard(&k).append(&k, args[2], now);
+    let shard = ctx.shard(&k);
+    let len = shard.append(&k, args[2], now);
+    shard.note(notice::STRING, "append", &k);
     ctx.reply.int(len as i64);
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::command::expire::{Unit, deadline};
 use crate::command::row::{Command, KeySpec, Run, flag, key};
 use crate::command::{Ctx, Error};
 use crate::resp::number::parse_i64;
-use crate::shard::{Expire, Ms};
+use crate::shard::{Expire, Key, Ms, Shard, notice};
 
 pub(in crate::command) const ROWS: &[Command] = &[
     Command {
@@ -140,11 +140,21 @@ fn until(text: &[u8], unit: Unit, relative: bool, now: Ms, cmd: &'static str) ->
     Ok(at as Ms)
 }
 
+/// Sets the string and says so.
+#[inline]
+fn write(shard: &mut Shard, k: &Key<'_>, value: &[u8], expire: Expire, now: Ms) {
+    shard.set(k, value, expire, now);
+    shard.note(notice::STRING, "set", k);
+    if let Expire::At(_) = expire {
+        shard.note(notice::GENERIC, "expire", k);
+    }
+}
+
 fn set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let k = ctx.key(args[1]);
     let now = ctx.now;
     if args.len() == 3 {
-        ctx.shard(&k).set(&k, args[2], Expire::None, now);
+        write(ctx.shard(&k), &k, args[2], Expire::None, now);
         ctx.reply.ok();
         return Ok(());
     }
@@ -193,7 +203,7 @@ fn set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         None => false,
     };
     if !refused {
-        shard.set(&k, args[2], expire, now);
+        write(shard, &k, args[2], expire, now);
     }
     match (get, refused) {
         (true, _) => {}
@@ -209,7 +219,7 @@ fn setnx(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let shard = ctx.shard(&k);
     let absent = !shard.contains(&k, now);
     if absent {
-        shard.set(&k, args[2], Expire::None, now);
+        write(shard, &k, args[2], Expire::None, now);
     }
     ctx.reply.int(absent as i64);
     Ok(())
@@ -227,7 +237,7 @@ fn set_for(ctx: &mut Ctx<'_>, args: &[&[u8]], unit: Unit, cmd: &'static str) -> 
     let now = ctx.now;
     let at = until(args[2], unit, true, now, cmd)?;
     let k = ctx.key(args[1]);
-    ctx.shard(&k).set(&k, args[3], Expire::At(at), now);
+    write(ctx.shard(&k), &k, args[3], Expire::At(at), now);
     ctx.reply.ok();
     Ok(())
 }
@@ -261,7 +271,11 @@ fn getex(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     match time {
         Time::Unsaid | Time::Keep => {}
         Time::Persist => {
-            shard.expire_at(&k, None, now);
+            let had = shard.meta(&k, now).is_some_and(|m| m.expire_at.is_some());
+            if had {
+                shard.expire_at(&k, None, now);
+                shard.note(notice::GENERIC, "persist", &k);
+            }
         }
         Time::Until {
             text,
@@ -271,8 +285,10 @@ fn getex(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
             let at = until(text, unit, relative, now, "getex")?;
             if at <= now {
                 shard.delete(&k, now);
+                shard.note(notice::GENERIC, "del", &k);
             } else {
                 shard.expire_at(&k, Some(at), now);
+                shard.note(notice::GENERIC, "expire", &k);
             }
         }
     }

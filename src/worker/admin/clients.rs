@@ -5,23 +5,22 @@
 
 use super::super::Worker;
 use super::super::client::Client;
-use super::super::gather::{Answer, ClientInfo, KillFilter, Question};
+use super::super::gather::{Answer, Class, ClientInfo, KillFilter, Question};
 use super::super::session::DEFAULT_USER;
 use super::super::tick::Flow;
 use crate::command::{Command, Error};
 use crate::net::conn::Phase;
 use crate::resp::number::parse_i64;
 
-/// Whether a client type that CLIENT LIST and CLIENT KILL know is the one every client here has.
-fn is_normal(kind: &[u8]) -> Result<bool, Error> {
+/// A class of clients by its name.
+fn class(kind: &[u8]) -> Result<Class, Error> {
     let known = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
     if known("normal") {
-        Ok(true)
-    } else if ["master", "replica", "slave", "pubsub"]
-        .into_iter()
-        .any(known)
-    {
-        Ok(false)
+        Ok(Class::Normal)
+    } else if known("pubsub") {
+        Ok(Class::Pubsub)
+    } else if ["master", "replica", "slave"].into_iter().any(known) {
+        Ok(Class::Server)
     } else {
         let kind = String::from_utf8_lossy(kind);
         Err(Error::message(format!("ERR Unknown client type '{kind}'")))
@@ -32,7 +31,7 @@ fn is_normal(kind: &[u8]) -> Result<bool, Error> {
 #[derive(Debug, PartialEq)]
 enum Shown {
     All,
-    None,
+    Of(Class),
     Ids(Vec<u64>),
 }
 
@@ -40,10 +39,7 @@ fn shown(argv: &[&[u8]]) -> Result<Shown, Error> {
     match argv {
         [_, _] => Ok(Shown::All),
         [_, _, option, kind] if option.eq_ignore_ascii_case(b"type") => {
-            Ok(match is_normal(kind)? {
-                true => Shown::All,
-                false => Shown::None,
-            })
+            class(kind).map(Shown::Of)
         }
         [_, _, option, ids @ ..] if option.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
             let ids = ids.iter().map(|id| {
@@ -94,7 +90,7 @@ fn kill(argv: &[&[u8]]) -> Result<Kill, Error> {
         if is("id") {
             filter.id = Some(positive("ERR client-id should be greater than 0")?);
         } else if is("type") {
-            filter.normal = Some(is_normal(value)?);
+            filter.class = Some(class(value)?);
         } else if is("addr") {
             filter.addr = text(value);
         } else if is("laddr") {
@@ -130,7 +126,7 @@ impl KillFilter {
             && same(&self.addr, &client.addr)
             && same(&self.laddr, &client.laddr)
             && same(&self.user, DEFAULT_USER)
-            && self.normal != Some(false)
+            && self.class.is_none_or(|class| class == client.class())
             && self.max_age_s.is_none_or(|least| age_s >= least)
     }
 }
@@ -138,7 +134,8 @@ impl KillFilter {
 impl Worker {
     pub(super) fn client_info(&mut self, client: &mut Client, row: &'static Command) -> Flow {
         client.last = Some(row);
-        let line = Worker::describe(client, self.clock.unix_ms) + "\n";
+        let trackers = &self.pubsub.audience.trackers;
+        let line = Worker::describe(client, trackers, self.clock.unix_ms) + "\n";
         self.reply(client).verbatim("txt", line);
         Flow::Next
     }
@@ -161,7 +158,7 @@ impl Worker {
                 .flatten()
                 .filter(|info| match &shown {
                     Shown::All => true,
-                    Shown::None => false,
+                    Shown::Of(class) => info.class == *class,
                     Shown::Ids(ids) => ids.contains(&info.id),
                 })
                 .collect();
@@ -179,12 +176,14 @@ impl Worker {
     /// This core's clients.
     pub(super) fn describe_clients(&mut self) -> Vec<ClientInfo> {
         let now = self.clock.unix_ms;
+        let trackers = &self.pubsub.audience.trackers;
         self.clients
             .iter_mut()
             .filter(|(_, client)| client.conn.phase != Phase::Shut)
             .map(|(_, client)| ClientInfo {
                 id: client.id,
-                line: Worker::describe(client, now),
+                class: client.class(),
+                line: Worker::describe(client, trackers, now),
             })
             .collect()
     }
@@ -288,8 +287,14 @@ mod tests {
     fn list_takes_a_type_or_ids() {
         let shown = |line: &str| shown(&words(line)).map_err(|e| e.to_string());
         assert_eq!(shown("client list"), Ok(Shown::All));
-        assert_eq!(shown("client list TYPE Normal"), Ok(Shown::All));
-        assert_eq!(shown("client list type replica"), Ok(Shown::None));
+        assert_eq!(
+            shown("client list TYPE Normal"),
+            Ok(Shown::Of(Class::Normal))
+        );
+        assert_eq!(
+            shown("client list type replica"),
+            Ok(Shown::Of(Class::Server))
+        );
         assert_eq!(
             shown("client list id 3 0 -7"),
             Ok(Shown::Ids(vec![3, 0, 0]))
@@ -313,7 +318,8 @@ mod tests {
         ))
         .unwrap();
         assert!(!new.old_form && !new.skip_me);
-        assert_eq!((new.filter.id, new.filter.normal), (Some(7), Some(false)));
+        assert_eq!(new.filter.id, Some(7));
+        assert_eq!(new.filter.class, Some(Class::Pubsub));
         assert_eq!(new.filter.max_age_s, Some(3));
         for (line, error) in [
             ("client kill id 0", "ERR client-id should be greater than 0"),

@@ -2,6 +2,9 @@
 //!
 //! Source: the Redis command page of INFO.
 
+use std::collections::HashSet;
+
+use super::super::gather::Report;
 use super::super::machine::CpuTime;
 use super::info::{Text, View};
 
@@ -77,7 +80,10 @@ pub fn clients(v: &View<'_>, t: &mut Text) {
     t.line("client_recent_max_input_buffer", largest.0);
     t.line("client_recent_max_output_buffer", largest.1);
     t.line("blocked_clients", blocked);
-    zeros(t, &["tracking_clients", "clients_in_timeout_table"]);
+    let sum = |f: fn(&Report) -> usize| v.whole.reports.iter().map(f).sum::<usize>();
+    t.line("tracking_clients", sum(|r| r.tracking.clients));
+    t.line("pubsub_clients", sum(|r| r.subscribers));
+    t.line("clients_in_timeout_table", 0);
 }
 
 /// What memory goes where, in bytes.
@@ -252,6 +258,7 @@ pub fn persistence(v: &View<'_>, t: &mut Text) {
 
 pub fn stats(v: &View<'_>, t: &mut Text) {
     let (s, shard) = (&v.whole.stats, &v.whole.shard);
+    let reports = &v.whole.reports;
     let mut rates = super::super::stats::Rates::default();
     for report in &v.whole.reports {
         let rate = report.stats.rates();
@@ -288,10 +295,12 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
     );
     t.line("keyspace_hits", shard.hits);
     t.line("keyspace_misses", shard.misses);
-    zeros(
-        t,
-        &["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"],
-    );
+    let names = ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"];
+    for (i, name) in names.into_iter().enumerate() {
+        // A channel that clients of several cores listen to is one channel.
+        let all: HashSet<&Vec<u8>> = reports.iter().flat_map(|r| &r.channels[i]).collect();
+        t.line(name, all.len());
+    }
     zeros(
         t,
         &["latest_fork_usec", "total_forks", "migrate_cached_sockets"],
@@ -309,13 +318,12 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
         t,
         &["total_active_defrag_time", "current_active_defrag_time"],
     );
-    zeros(
-        t,
-        &[
-            "tracking_total_keys",
-            "tracking_total_items",
-            "tracking_total_prefixes",
-        ],
+    let sum = |f: fn(&Report) -> u64| reports.iter().map(f).sum::<u64>();
+    t.line("tracking_total_keys", sum(|r| r.tracking.keys));
+    t.line("tracking_total_items", sum(|r| r.tracking.items));
+    t.line(
+        "tracking_total_prefixes",
+        sum(|r| r.tracking.prefixes as u64),
     );
     t.line("unexpected_error_replies", 0);
     t.line("total_error_replies", s.error_replies);

@@ -23,7 +23,7 @@ use super::machine::{self, Whose};
 use super::message::Message;
 use super::slab::Id;
 use super::tick::Flow;
-use crate::command::{Command, Error, SessionCmd};
+use crate::command::{Command, Error, SessionCmd, Topic};
 
 /// A question on its way round the cores.
 pub struct Gather {
@@ -54,6 +54,12 @@ impl Worker {
             SessionCmd::ClientList => self.client_list(client, index, argv),
             SessionCmd::ClientKill => self.client_kill(client, index, argv),
             SessionCmd::ClientUnblock => self.client_unblock(client, index, argv),
+            SessionCmd::ClientTracking => self.client_tracking(client, index, argv),
+            SessionCmd::ClientPause => self.client_pause(client, argv),
+            SessionCmd::ClientUnpause => Ok(self.client_unpause(client)),
+            SessionCmd::PubsubChannels(topic) => self.pubsub_channels(client, index, topic, argv),
+            SessionCmd::PubsubNumsub(topic) => Ok(self.pubsub_numsub(client, index, topic, argv)),
+            SessionCmd::PubsubNumpat => Ok(self.pubsub_numpat(client, index)),
             SessionCmd::ConfigGet => Ok(self.config_get(client, argv)),
             SessionCmd::ConfigSet => self.config_set(client, index, argv),
             SessionCmd::ConfigResetstat => Ok(self.config_resetstat(client, index)),
@@ -77,8 +83,7 @@ impl Worker {
             | SessionCmd::Bgsave
             | SessionCmd::Bgrewriteaof
             | SessionCmd::Role
-            | SessionCmd::Wait
-            | SessionCmd::Monitor => self.process(client, session, argv),
+            | SessionCmd::Wait => self.process(client, session, argv),
             _ => Err(Error::message(format!(
                 "ERR '{}' is not available in this version",
                 row.name.replace('|', " ")
@@ -192,6 +197,11 @@ impl Worker {
                 self.unblock(from, *client, *error);
                 return;
             }
+            Question::Channels { topic, pattern } => {
+                self.channels_here(*topic, pattern.as_deref())
+            }
+            Question::Listeners { topic, names } => self.listeners_here(*topic, names),
+            Question::Known(id) => Answer::Known(self.client_numbers.contains_key(id)),
             Question::ActiveExpiry(on) => {
                 self.active_expiry = *on;
                 Answer::Done
@@ -244,14 +254,22 @@ impl Worker {
         let clients = self.clients.len();
         let mut client_bytes = 0;
         let mut largest = (0, 0);
+        let mut subscribers = 0;
         for (_, client) in self.clients.iter_mut() {
+            subscribers += usize::from(client.subs.is_some());
             let owed = client.conn.owed();
             client_bytes += size_of::<Client>() + client.conn.input.capacity() + owed;
             largest.0 = largest.0.max(client.conn.input.len());
             largest.1 = largest.1.max(owed);
         }
+        let hub = &self.pubsub.audience.hub;
+        let channels = [Topic::Channel, Topic::Pattern, Topic::Shard];
+        let channels = channels.map(|topic| hub.names(topic, None));
         let mut report = Report {
             core: self.core,
+            subscribers,
+            channels,
+            tracking: self.report_tracking(),
             cpu: self.cpu,
             stats: self.stats.snapshot(latencies),
             clients,

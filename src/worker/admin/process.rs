@@ -1,5 +1,5 @@
 //! SHUTDOWN and what concerns the server's life and its copies: LASTSAVE, SAVE, BGSAVE,
-//! BGREWRITEAOF, ROLE, WAIT, MONITOR.
+//! BGREWRITEAOF, ROLE, WAIT.
 //!
 //! Source: the Redis command pages of each. There are neither checkpoints nor replicas yet: what
 //! asks for them is refused, what asks about them is told so.
@@ -102,11 +102,6 @@ impl Worker {
             SessionCmd::Bgrewriteaof => {
                 return Err(Error::Text(
                     "ERR Shortening the log needs checkpoints, which are not available in this version",
-                ));
-            }
-            SessionCmd::Monitor => {
-                return Err(Error::Text(
-                    "ERR MONITOR is not available: it would show every client's keys and values",
                 ));
             }
             _ => return Err(Error::Syntax),

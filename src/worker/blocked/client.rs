@@ -324,7 +324,7 @@ impl Worker {
             self.count_ended(near.number, &end, &out);
             // Without an answer for one that is gone: its core has forgotten it already.
             if !matches!(end, End::Gone) {
-                self.hand_over(id, &near, &out, None);
+                self.answer_waiter(id, &near, &out, None);
             } else if let Some(at) = near.deadline {
                 self.blocked.deadlines.remove(&(at, id));
             }

@@ -371,11 +371,11 @@ impl Worker {
             slow = ran.slow;
         }
         self.take_out(id);
-        self.hand_over(id, &near, &out, slow);
+        self.answer_waiter(id, &near, &out, slow);
     }
 
     /// Gives a client in line the answer it waited for.
-    fn hand_over(&mut self, id: WaitId, near: &Near, out: &[u8], slow: Option<u64>) {
+    fn answer_waiter(&mut self, id: WaitId, near: &Near, out: &[u8], slow: Option<u64>) {
         if let Some(at) = near.deadline {
             self.blocked.deadlines.remove(&(at, id));
         }
