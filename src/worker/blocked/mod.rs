@@ -46,7 +46,7 @@ pub use lines::{Name, WaitId};
 
 use super::client::{Client, ReplyMode, Waiting};
 use super::dispatch::Seat;
-use super::message::{Batch, Item, Message};
+use super::message::{Item, Message};
 use super::slab::Id;
 use super::tick::Flow;
 use super::{Home, Worker};
