@@ -68,11 +68,12 @@ pub fn put_i64(out: &mut Vec<u8>, n: i64) {
 
 /// The number of bytes [`put_i64`] would append.
 pub fn i64_len(n: i64) -> usize {
-    let digits = match n.unsigned_abs() {
-        0 => 1,
-        u => u.ilog10() as usize + 1,
-    };
-    digits + (n < 0) as usize
+    u64_len(n.unsigned_abs()) + (n < 0) as usize
+}
+
+/// The number of bytes [`put_u64`] would append.
+pub fn u64_len(n: u64) -> usize {
+    n.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 /// Appends the shortest text that reads back as `d`, in the layout Redis 7.2 uses for doubles: whole numbers of up to

@@ -120,6 +120,12 @@ impl<'a> Reader<'a> {
         rest
     }
 
+    /// How many bytes are left.
+    #[inline]
+    pub fn left(&self) -> usize {
+        self.buf.len() - self.pos
+    }
+
     /// Whether nothing is left.
     pub fn is_done(&self) -> bool {
         self.pos == self.buf.len()

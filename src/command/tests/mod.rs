@@ -9,6 +9,7 @@ mod hashes;
 mod laws;
 mod random;
 mod redis;
+mod streams;
 mod transcript;
 mod zset;
 
