@@ -233,11 +233,23 @@ fn describe_keys(reply: &mut Reply<'_>, spec: &KeySpec) {
     }
 }
 
+/// The flags, and whether the keys are to be looked for rather than counted off.
+fn flags(reply: &mut Reply<'_>, row: &Command) {
+    let set = || flag::NAMES.iter().filter(|(bit, _)| row.flags & bit != 0);
+    let fixed = |spec: &KeySpec| matches!(spec.begin, Begin::At(_));
+    let movable = !row.keys.iter().all(fixed);
+    reply.set(set().count() + usize::from(movable));
+    set().for_each(|(_, name)| reply.simple(name));
+    if movable {
+        reply.simple("movablekeys");
+    }
+}
+
 fn describe(reply: &mut Reply<'_>, row: &Command) {
     reply.array(10);
     reply.bulk(row.name);
     reply.int(row.arity as i64);
-    names(reply, row.flags, flag::NAMES, "");
+    flags(reply, row);
     let (first, last, step) = legacy_keys(row.keys);
     reply.int(first);
     reply.int(last);

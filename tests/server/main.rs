@@ -23,4 +23,5 @@ mod resp;
 mod shutdown;
 mod startup;
 mod stream;
+mod streams;
 mod tls;
