@@ -175,7 +175,10 @@ impl List {
     fn tidy(&mut self) {
         if let Form::Long(long) = &mut self.form
             && long.strips.len() <= 1
-            && long.strips.front().is_none_or(|strip| strip.size() <= STRIP / 2)
+            && long
+                .strips
+                .front()
+                .is_none_or(|strip| strip.size() <= STRIP / 2)
         {
             let mut strip = long.strips.pop_front().unwrap_or_default();
             strip.fit();
@@ -314,7 +317,11 @@ impl Long {
             _ => {
                 let mut strip = Strip::with_room(cost.max(STRIP), end);
                 strip.push(end, item);
-                let at = if end == End::Front { 0 } else { self.strips.len() };
+                let at = if end == End::Front {
+                    0
+                } else {
+                    self.strips.len()
+                };
                 self.add(at, strip);
             }
         }
@@ -322,7 +329,11 @@ impl Long {
 
     fn drop_at(&mut self, end: End, mut n: usize) {
         while n > 0 && !self.strips.is_empty() {
-            let at = if end == End::Front { 0 } else { self.strips.len() - 1 };
+            let at = if end == End::Front {
+                0
+            } else {
+                self.strips.len() - 1
+            };
             let len = self.strips[at].len();
             if n < len {
                 self.change(at, |strip| strip.drop_at(end, n));
@@ -364,7 +375,11 @@ impl Long {
 
     fn remove(&mut self, end: End, most: usize, item: &[u8]) -> usize {
         let mut left = most;
-        let mut at = if end == End::Front { 0 } else { self.strips.len() };
+        let mut at = if end == End::Front {
+            0
+        } else {
+            self.strips.len()
+        };
         while left > 0 {
             if end == End::Back {
                 if at == 0 {

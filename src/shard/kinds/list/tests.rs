@@ -155,7 +155,11 @@ fn sound(list: &List) -> Result<(), TestCaseError> {
             }
         }
     }
-    prop_assert!(list.heap_bytes() <= 3 * size + 4 * STRIP, "{} for {size}", list.heap_bytes());
+    prop_assert!(
+        list.heap_bytes() <= 3 * size + 4 * STRIP,
+        "{} for {size}",
+        list.heap_bytes()
+    );
     Ok(())
 }
 
