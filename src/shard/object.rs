@@ -131,8 +131,7 @@ impl Object {
     /// An object for tests of what treats all types alike.
     #[cfg(test)]
     pub(crate) fn probe(bytes: &[u8]) -> Object {
-        let mut pack = super::kinds::pack::Pack::default();
-        bytes.iter().for_each(|byte| pack.push(&[*byte]));
-        Object::new(Inner::List(List::from_pack(pack)))
+        let items: Vec<&[u8]> = bytes.iter().map(std::slice::from_ref).collect();
+        Object::new(Inner::List(List::of_items(&items)))
     }
 }

@@ -391,6 +391,9 @@ impl Shard {
                 self.signals.touch(db, &key);
             }
         }
+        for (db, key) in self.signals.waited(db) {
+            self.signals.touch(db, &key);
+        }
         self.bury(db);
         self.signals.tracking.flush();
         self.effects.push(&Effect::Flush {

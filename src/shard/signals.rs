@@ -42,6 +42,12 @@ impl Signals {
         }
     }
 
+    /// The waited-for keys of a database, or of all.
+    pub(super) fn waited(&self, db: Option<u16>) -> Vec<(u16, Box<[u8]>)> {
+        let here = |key: &&(u16, Box<[u8]>)| db.is_none_or(|db| db == key.0);
+        self.waiters.keys.keys().filter(here).cloned().collect()
+    }
+
     /// The key was removed because its time had come.
     #[inline]
     pub(super) fn expired(&mut self, db: u16, key: &[u8]) {

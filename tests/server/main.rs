@@ -5,6 +5,7 @@
 //! (`scripts/test` sees to all of it).
 
 mod admin;
+mod blocking;
 mod canary;
 mod clients;
 mod common;

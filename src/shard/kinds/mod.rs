@@ -15,6 +15,7 @@ pub mod list;
 pub mod pack;
 pub mod set;
 pub mod stream;
+pub mod strip;
 pub mod zset;
 
 use super::object::Object;

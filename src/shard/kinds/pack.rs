@@ -38,10 +38,28 @@ fn put_varint_backwards(out: &mut Vec<u8>, n: usize) {
     out[start..].reverse();
 }
 
-fn put_element(out: &mut Vec<u8>, item: &[u8]) {
+pub(super) fn put_element(out: &mut Vec<u8>, item: &[u8]) {
     put_varint(out, item.len());
     out.extend_from_slice(item);
     put_varint_backwards(out, varint_len(item.len()) + item.len());
+}
+
+/// Writes an element to where it takes exactly all the bytes.
+pub(super) fn write_element(to: &mut [u8], item: &[u8]) {
+    let wide = varint_len(item.len());
+    let (head, rest) = to.split_at_mut(wide);
+    let (body, tail) = rest.split_at_mut(item.len());
+    write_varint(head.iter_mut(), item.len());
+    body.copy_from_slice(item);
+    write_varint(tail.iter_mut().rev(), wide + item.len());
+}
+
+fn write_varint<'b>(to: impl Iterator<Item = &'b mut u8>, mut n: usize) {
+    for byte in to {
+        *byte = n as u8 & 0x7f;
+        n >>= 7;
+        *byte |= if n > 0 { 0x80 } else { 0 };
+    }
 }
 
 impl Pack {
@@ -243,6 +261,18 @@ fn read_varint(bytes: &[u8]) -> Option<(usize, usize)> {
 pub struct Iter<'a> {
     bytes: &'a [u8],
     left: usize,
+}
+
+impl<'a> Iter<'a> {
+    /// Over `left` elements as a pack keeps them.
+    pub(super) fn over(bytes: &'a [u8], left: usize) -> Iter<'a> {
+        Iter { bytes, left }
+    }
+
+    /// The bytes of the elements that are left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {

@@ -82,8 +82,8 @@ impl Worker {
             | SessionCmd::Save
             | SessionCmd::Bgsave
             | SessionCmd::Bgrewriteaof
-            | SessionCmd::Role
-            | SessionCmd::Wait => self.process(client, session, argv),
+            | SessionCmd::Role => self.process(client, session, argv),
+            SessionCmd::Wait => self.wait(client, index, argv),
             _ => Err(Error::message(format!(
                 "ERR '{}' is not available in this version",
                 row.name.replace('|', " ")

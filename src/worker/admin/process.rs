@@ -39,6 +39,26 @@ fn parse(argv: &[&[u8]]) -> Result<Shutdown, Error> {
 }
 
 impl Worker {
+    /// WAIT: no replica can come, so whoever wants one waits until the time is up.
+    pub(super) fn wait(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        argv: &[&[u8]],
+    ) -> Result<Flow, Error> {
+        let wanted = parse_i64(argv[1]).ok_or(Error::NotInteger)?;
+        let timeout = parse_i64(argv[2])
+            .ok_or(Error::Text("ERR timeout is not an integer or out of range"))?;
+        let timeout = u64::try_from(timeout).map_err(|_| Error::Text("ERR timeout is negative"))?;
+        // Inside EXEC nothing is waited for.
+        if wanted <= 0 || index == u32::MAX {
+            self.reply(client).int(0);
+            return Ok(Flow::Next);
+        }
+        let timeout = (timeout > 0).then_some(timeout);
+        Ok(self.pause(client, index, timeout, b":0\r\n".to_vec()))
+    }
+
     pub(super) fn shutdown(&mut self, client: &mut Client, argv: &[&[u8]]) -> Result<Flow, Error> {
         let how = parse(argv)?;
         if how.abort {
@@ -74,16 +94,6 @@ impl Worker {
                 reply.bulk("master");
                 reply.int(0);
                 reply.array(0);
-            }
-            SessionCmd::Wait => {
-                // No replica can come, so there is nothing to wait for however many are wanted.
-                parse_i64(argv[1]).ok_or(Error::NotInteger)?;
-                let timeout = parse_i64(argv[2])
-                    .ok_or(Error::Text("ERR timeout is not an integer or out of range"))?;
-                if timeout < 0 {
-                    return Err(Error::Text("ERR timeout is negative"));
-                }
-                reply.int(0);
             }
             SessionCmd::Bgsave
                 if argv.len() > 2
