@@ -79,7 +79,7 @@ fn survives(shards: usize) {
     );
     assert_eq!(late[1], -1);
     for (key, encoding) in [
-        ("ints", "intset"),
+        ("ints", "hashtable"),
         ("small", "listpack"),
         ("big", "hashtable"),
         ("table", "hashtable"),
