@@ -3,6 +3,7 @@
 //! A cursor names a slot, and the slot names the shard that goes on; so a SCAN needs one shard at a
 //! time, whichever connection sends it.
 
+use super::error::up_to_nul;
 use super::glob;
 use super::row::{Command, ON_KEY, Route, Run, acl, flag};
 use super::{Ctx, Error};
@@ -43,6 +44,7 @@ pub(super) const ROWS: &[Command] = &[
 /// Reads a cursor: an unsigned 64-bit number, as C's `strtoul` reads it. A sign is allowed, no text at
 /// all is 0.
 pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let text = up_to_nul(text, usize::MAX); // as in C, the end
     let (negative, digits) = match text {
         [] => return Some(0),
         [b'-', rest @ ..] => (true, rest),

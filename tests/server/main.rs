@@ -16,6 +16,7 @@ mod differential;
 mod diskfull;
 mod endings;
 mod eviction;
+mod hashes;
 mod limits;
 mod many;
 mod nonces;

@@ -205,7 +205,8 @@ fn same(args: &[Vec<u8>], proto: Proto, ours: &[u8], theirs: &[u8]) -> bool {
             // Redis takes a large set or hash in steps; those are compared by `a_scan_...`.
             match (parts(ours), parts(theirs)) {
                 (Some(ours), Some(theirs)) if ours.len() == 2 && theirs.len() == 2 => {
-                    ours[0] != b"$1\r\n0\r\n"
+                    args[2] != b"0"
+                        || ours[0] != b"$1\r\n0\r\n"
                         || theirs[0] != b"$1\r\n0\r\n"
                         || pairs(ours[1], width) == pairs(theirs[1], width)
                 }
