@@ -237,7 +237,16 @@ fn describe(reply: &mut Reply<'_>, row: &Command) {
     reply.array(10);
     reply.bulk(row.name);
     reply.int(row.arity as i64);
-    names(reply, row.flags, flag::NAMES, "");
+    let flags = flag::NAMES.iter().filter(|(bit, _)| row.flags & bit != 0);
+    let movable = row
+        .keys
+        .iter()
+        .any(|spec| !matches!(spec.begin, Begin::At(_)));
+    reply.set(flags.clone().count() + usize::from(movable));
+    flags.for_each(|(_, name)| reply.simple(name));
+    if movable {
+        reply.simple("movablekeys");
+    }
     let (first, last, step) = legacy_keys(row.keys);
     reply.int(first);
     reply.int(last);

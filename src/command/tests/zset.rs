@@ -45,16 +45,16 @@ const RANDOM: &[(&str, &str, &[&str])] = &[
     ("zpopmax", "Kc", &[]),
     ("zmpop", "nko", POP),
     ("zmpop", "nkko", POP),
-    ("bzpopmin", "ki", &[]),
-    ("bzpopmax", "kki", &[]),
-    ("bzmpop", "inkko", POP),
-    ("zrandmember", "Ki", &[]),
+    ("bzpopmin", "kt", &[]),
+    ("bzpopmax", "kkt", &[]),
+    ("bzmpop", "tnkko", POP),
+    ("zrandmember", "Kq", &[]),
     ("zunion", "nKKo", COMBINE),
     ("zunion", "nKKKo", COMBINE),
     ("zinter", "nKKo", COMBINE),
     ("zinter", "nKKKo", COMBINE),
     ("zdiff", "nKKo", COMBINE),
-    ("zdiff", "nKKKo", &[]),
+    ("zdiff", "nKKK", &[]),
     ("zunionstore", "knKKo", COMBINE),
     ("zinterstore", "knKKo", COMBINE),
     ("zdiffstore", "knKK", &[]),
@@ -221,17 +221,17 @@ pub(super) fn request(rng: &mut Rng) -> Vec<Vec<u8>> {
             'k' => rng.pick(KEYS),
             'K' => rng.pick(OTHERS),
             'm' => rng.pick(MEMBERS),
-            's' => rng.pick(if rng.below(3) == 0 {
-                SCORES
-            } else {
-                &SCORES[..9]
-            }),
-            'i' => rng.pick(if rng.below(3) == 0 { INTS } else { &INTS[..8] }),
+            's' if rng.below(3) == 0 => rng.pick(SCORES),
+            's' => rng.pick(&SCORES[..9]),
+            'i' if rng.below(3) == 0 => rng.pick(INTS),
+            'i' => rng.pick(&INTS[..8]),
             'r' => rng.pick(ENDS),
             'l' if args.len() == 1 => "lex",
             'L' => "lex",
             'l' => rng.pick(LEX),
             'c' => rng.pick(COUNTS),
+            'q' => rng.pick(&["1000", "0", "x", "1.5", ""]),
+            't' => rng.pick(&["1", "0.5", "0", "-1", "x"]),
             'n' if rng.below(20) == 0 => rng.pick(INTS),
             'n' => &keys,
             '0' => "0",
@@ -247,20 +247,10 @@ pub(super) fn request(rng: &mut Rng) -> Vec<Vec<u8>> {
     args
 }
 
-/// Answers that chance decides, and answers that come late.
-fn free(args: &[Vec<u8>]) -> bool {
-    let at = match args[0].as_slice() {
-        b"bzpopmin" | b"bzpopmax" => args.len() - 1,
-        b"bzmpop" => 1,
-        // All members are answered in the order of the set; some are drawn.
-        b"zrandmember" => {
-            return !matches!(args[2].as_slice(), b"100" | b"0" | b"x" | b"1.5" | b"");
-        }
-        _ => return false,
-    };
-    // Inside MULTI nobody waits; here the same is said by a time that is up.
-    let _ = at;
-    false
+/// Answers whose order is that of a table.
+fn free(local: &mut Local, args: &[Vec<u8>]) -> bool {
+    let mut encoding = |key: &[u8]| local.ask(&[b"OBJECT", b"ENCODING", key]);
+    args[0] == b"zscan" && encoding(&args[1]).ends_with(b"skiplist\r\n")
 }
 
 /// Asks both inside a transaction, so that nobody waits.
@@ -314,7 +304,7 @@ fn run(proto: Proto, seeds: std::ops::RangeInclusive<u64>, steps: usize) {
         let steps = (0..steps).map(|_| request(&mut rng));
         let all: Vec<_> = prepared.into_iter().chain(steps).collect();
         for args in all {
-            if free(&args) {
+            if free(&mut local, &args) {
                 continue;
             }
             let difference = match args[0].starts_with(b"bz") {
