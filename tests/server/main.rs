@@ -22,3 +22,4 @@ mod shutdown;
 mod startup;
 mod stream;
 mod tls;
+mod zsets;

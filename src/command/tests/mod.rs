@@ -4,6 +4,7 @@
 //! `transcript` holds them to Redis's replies, written down; `redis` and `random` to a running Redis,
 //! where there is one; `laws` to what has to hold for any request.
 
+mod geo;
 mod laws;
 mod random;
 mod redis;
