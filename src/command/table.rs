@@ -43,6 +43,7 @@ const FAMILIES: &[&[Command]] = &[
     zset::pop::ROWS,
     zset::combine::ROWS,
     geo::ROWS,
+    geo::search::ROWS,
     stream::ROWS,
     sort::ROWS,
     pubsub::ROWS,

@@ -27,3 +27,4 @@ mod startup;
 mod stream;
 mod streams;
 mod tls;
+mod zsets;

@@ -6,6 +6,7 @@
 
 mod bits;
 mod hashes;
+mod geo;
 mod laws;
 mod random;
 mod redis;

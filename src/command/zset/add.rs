@@ -53,12 +53,12 @@ pub(in crate::command) const ROWS: &[Command] = &[
 
 /// The options of ZADD.
 #[derive(Clone, Copy, Debug, Default)]
-struct Options {
-    nx: bool,
-    xx: bool,
+pub(in crate::command) struct Options {
+    pub(in crate::command) nx: bool,
+    pub(in crate::command) xx: bool,
     gt: bool,
     lt: bool,
-    ch: bool,
+    pub(in crate::command) ch: bool,
     incr: bool,
 }
 
@@ -138,7 +138,8 @@ fn zadd(ctx: &mut Ctx<'_>, args: &[&[u8]], incr: bool) -> Result<(), Error> {
     put(ctx, args[1], options, &mut list)
 }
 
-fn put(
+/// Gives each member of the list the score that the options make of it, and answers.
+pub(in crate::command) fn put(
     ctx: &mut Ctx<'_>,
     name: &[u8],
     options: Options,

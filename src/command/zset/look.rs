@@ -236,7 +236,8 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
             set.numbered(chance.below(len)).map(&mut answer);
         }
     } else if drawn == len {
-        set.iter().for_each(answer);
+        // Backwards, as Redis goes through a set it returns whole.
+        set.range(0, len, true).for_each(answer);
     } else {
         // Floyd's way to draw some of many: each draw has one number more to choose from, and where it hits one that is
         // drawn already takes the new number.

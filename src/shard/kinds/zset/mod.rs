@@ -5,7 +5,7 @@
 //! counts (`order`, of `node`s). `op` is what changes one, `range` goes through one.
 //!
 //! Entries are ordered by score, then by the member's bytes. A score is any double but NaN; `-0` and `0` are the same
-//! place, and whichever came first stays.
+//! place, and whichever came first stays (the small form knows only `0`).
 
 mod index;
 mod large;
@@ -282,8 +282,10 @@ impl Collection for Zset {
         let mut before: Option<(f64, &[u8])> = None;
         for _ in 0..count {
             let (score, member) = op::entry(&mut from)?;
+            let odd = form == SMALL && score == 0.0 && score.is_sign_negative();
             // In order, and none twice, whatever its score.
-            if before.is_some_and(|(s, m)| s > score || (s == score && m >= member))
+            if odd
+                || before.is_some_and(|(s, m)| s > score || (s == score && m >= member))
                 || set.put(member, score) != Put::Added
             {
                 return None;

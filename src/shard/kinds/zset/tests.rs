@@ -306,8 +306,9 @@ fn a_score_of_minus_zero_is_the_place_of_zero() {
     let mut world = World::new();
     world.put(&[(-0.0, b"b".to_vec()), (0.0, b"a".to_vec())]);
     assert_eq!(world.set.rank(b"b"), Some((1, 0.0)));
-    world.put(&[(0.0, b"b".to_vec())]);
-    assert!(world.set.score(b"b").unwrap().is_sign_negative());
+    assert!(world.set.score(b"b").unwrap().is_sign_positive());
+    world.put(&[(-0.0, vec![b'x'; 70])]);
+    assert!(world.set.score(&[b'x'; 70]).unwrap().is_sign_negative());
     let nan = [(f64::NAN, b"c".as_slice())];
     assert!(!world.set.apply(&Op::Put(Scored::List(&nan))).changed);
 }
