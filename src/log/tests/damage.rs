@@ -2,6 +2,8 @@
 //! one refusal by name. Never other data, never a panic.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::thread;
 
 use super::rig::*;
 use crate::disk::sim::{Chance, Crash, SimDisk};
@@ -106,8 +108,20 @@ struct Tally {
 }
 
 impl Tally {
+    fn of(shards: usize) -> Tally {
+        Tally {
+            shards,
+            ..Tally::default()
+        }
+    }
+
+    /// How many cases were judged.
+    fn cases(&self) -> usize {
+        (self.same + self.cut + self.refused.values().sum::<u32>()) as usize
+    }
+
     /// Recovers, and holds what comes back against what was there.
-    fn judge(&mut self, disk: &SimDisk, deks: &TestDeks, whole: &Homes, what: &str) {
+    fn judge(&mut self, disk: &SimDisk, deks: &TestDeks, whole: &Homes, what: fmt::Arguments<'_>) {
         match recovered(disk, deks, self.shards) {
             Ok((_, shards)) => {
                 let got = by_home(&shards);
@@ -156,66 +170,118 @@ fn name(e: &LogError) -> &'static str {
     }
 }
 
+/// Judges cases on every processor: each thread has a copy of the disk, its number, and how many
+/// there are, and takes its share.
+fn judged(
+    disk: &SimDisk,
+    shards: usize,
+    share: impl Fn(&SimDisk, &mut Tally, (usize, usize)) + Sync,
+) -> Tally {
+    let threads = thread::available_parallelism().map_or(1, |n| n.get().min(8));
+    let tallies: Vec<Tally> = thread::scope(|scope| {
+        let one = |n| {
+            let (disk, share) = (disk.copy(), &share);
+            scope.spawn(move || {
+                let mut tally = Tally::of(shards);
+                share(&disk, &mut tally, (n, threads));
+                tally
+            })
+        };
+        let begun: Vec<_> = (0..threads).map(one).collect();
+        let ended = begun.into_iter().map(|t| t.join());
+        ended
+            .map(|t| t.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut sum = Tally::of(shards);
+    for tally in tallies {
+        sum.same += tally.same;
+        sum.cut += tally.cut;
+        for (name, n) in tally.refused {
+            *sum.refused.entry(name).or_default() += n;
+        }
+    }
+    sum
+}
+
 #[test]
-fn cut_anywhere_it_gives_a_prefix_or_a_name() {
+fn cut_at_any_byte_it_gives_a_prefix_or_a_name() {
+    for algorithm in ROW {
+        let deks = TestDeks::new(algorithm);
+        let (disk, whole) = small_world(&deks, 1);
+        let mut bytes_in_all = 0;
+        let tally = judged(&disk, 1, |disk, tally, (n, threads)| {
+            for name in names(disk) {
+                let bytes = disk.content(&name).unwrap();
+                for cut in (n..bytes.len()).step_by(threads) {
+                    disk.put(&name, bytes[..cut].to_vec());
+                    let what = format_args!("{algorithm}: {name} cut at {cut}");
+                    tally.judge(disk, &deks, &whole, what);
+                }
+                disk.put(&name, bytes);
+            }
+        });
+        for name in names(&disk) {
+            bytes_in_all += disk.content(&name).unwrap().len();
+        }
+        println!("{algorithm}: {tally:?}");
+        assert_eq!(tally.cases(), bytes_in_all, "every byte was a place to cut");
+        assert!(tally.cut > 1000 && tally.refused["Frame"] > 1000);
+    }
+}
+
+/// Two cores: a thread for each log, and transactions whose parts the other log has.
+#[test]
+fn cut_near_any_block_of_two_logs_it_gives_a_prefix_or_a_name() {
     for algorithm in ROW {
         let deks = TestDeks::new(algorithm);
         let (disk, whole) = small_world(&deks, 2);
-        let mut tally = Tally {
-            shards: 2,
-            ..Tally::default()
-        };
-        for name in names(&disk) {
-            let bytes = disk.content(&name).unwrap();
-            // Every length near a block's edge, and a stride that meets every residue.
-            for cut in
-                (0..bytes.len()).filter(|c| c % BLOCK < 3 || c % BLOCK > BLOCK - 3 || c % 61 == 0)
-            {
-                disk.put(&name, bytes[..cut].to_vec());
-                tally.judge(
-                    &disk,
-                    &deks,
-                    &whole,
-                    &format!("{algorithm}: {name} cut at {cut}"),
-                );
+        let tally = judged(&disk, 2, |disk, tally, (n, threads)| {
+            for name in names(disk) {
+                let bytes = disk.content(&name).unwrap();
+                let near = |c: &usize| c % BLOCK < 3 || c % BLOCK > BLOCK - 3 || c % 61 == 0;
+                for cut in (0..bytes.len()).filter(near).skip(n).step_by(threads) {
+                    disk.put(&name, bytes[..cut].to_vec());
+                    let what = format_args!("{algorithm}: {name} cut at {cut}");
+                    tally.judge(disk, &deks, &whole, what);
+                }
+                disk.put(&name, bytes);
             }
-            disk.put(&name, bytes);
-        }
+        });
         println!("{algorithm}: {tally:?}");
         assert!(tally.cut > 10 && tally.refused["Frame"] > 100);
     }
 }
 
+/// Every bit of every byte of every file: headers, frames, seals, anchors, and the blocks that no
+/// frame reached.
 #[test]
-fn one_flipped_bit_in_any_byte_gives_the_data_a_cut_tail_or_a_name() {
+fn any_bit_flipped_gives_the_data_a_cut_tail_or_a_name() {
     for algorithm in ROW {
         let deks = TestDeks::new(algorithm);
         let (disk, whole) = small_world(&deks, 1);
-        let mut tally = Tally {
-            shards: 1,
-            ..Tally::default()
-        };
-        for name in names(&disk) {
-            let mut bytes = disk.content(&name).unwrap();
-            // Every byte that was written; a few of those that never were, and of the other algorithm.
-            let end = bytes.iter().rposition(|&b| b != 0).map_or(0, |at| at + 1);
-            let step = if algorithm.protects() { 1 } else { 7 };
-            for at in (0..end).step_by(step).chain((end..bytes.len()).step_by(97)) {
-                let bit = 1 << (at * 5 % 8);
-                bytes[at] ^= bit;
-                disk.put(&name, bytes.clone());
-                tally.judge(
-                    &disk,
-                    &deks,
-                    &whole,
-                    &format!("{algorithm}: {name} bit {bit:#x} of byte {at}"),
-                );
-                bytes[at] ^= bit;
+        let mut bits_in_all = 0;
+        let tally = judged(&disk, 1, |disk, tally, (n, threads)| {
+            for name in names(disk) {
+                let mut bytes = disk.content(&name).unwrap();
+                for at in (n..bytes.len()).step_by(threads) {
+                    for bit in 0..8 {
+                        bytes[at] ^= 1 << bit;
+                        disk.put(&name, bytes.clone());
+                        let what = format_args!("{algorithm}: {name} bit {bit} of byte {at}");
+                        tally.judge(disk, &deks, &whole, what);
+                        bytes[at] ^= 1 << bit;
+                    }
+                }
+                disk.put(&name, bytes);
             }
-            disk.put(&name, bytes);
+        });
+        for name in names(&disk) {
+            bits_in_all += 8 * disk.content(&name).unwrap().len();
         }
         println!("{algorithm}: {tally:?}");
-        assert!(tally.cut > 100 && tally.refused["Frame"] > 100);
+        assert_eq!(tally.cases(), bits_in_all, "every bit was flipped");
+        assert!(tally.cut > 1000 && tally.refused["Frame"] > 1000);
     }
 }
 
@@ -239,22 +305,15 @@ fn frames_swapped_doubled_dropped_or_spliced_are_noticed() {
             .into_iter()
             .filter(|n| n.ends_with(".seg"))
             .collect();
-        let mut tally = Tally {
-            shards: 2,
-            ..Tally::default()
-        };
+        let mut tally = Tally::of(2);
         let mut other = Vec::new();
         for name in &segments {
             let bytes = disk.content(name).unwrap();
             let all = frames(&bytes);
             let mut attempt = |changed: Vec<u8>, what: &str| {
                 disk.put(name, changed);
-                tally.judge(
-                    &disk,
-                    &deks,
-                    &whole,
-                    &format!("{algorithm}: {name}: {what}"),
-                );
+                let what = format_args!("{algorithm}: {name}: {what}");
+                tally.judge(&disk, &deks, &whole, what);
                 disk.put(name, bytes.clone());
             };
             for (i, &(a, len)) in all.iter().enumerate() {
@@ -299,23 +358,20 @@ fn files_exchanged_renamed_removed_or_brought_from_the_past_are_noticed() {
         let (disk, whole) = small_world(&deks, 2);
         let (foreign, _) = small_world(&deks, 2); // the same history, other salts
         let all = names(&disk);
-        let mut tally = Tally {
-            shards: 2,
-            ..Tally::default()
-        };
+        let mut tally = Tally::of(2);
         for a in &all {
             let bytes = disk.content(a).unwrap();
             disk.delete(a);
-            tally.judge(&disk, &deks, &whole, &format!("{a} removed"));
+            tally.judge(&disk, &deks, &whole, format_args!("{a} removed"));
             disk.put(a, vec![0; bytes.len()]);
-            tally.judge(&disk, &deks, &whole, &format!("{a} blanked"));
+            tally.judge(&disk, &deks, &whole, format_args!("{a} blanked"));
             if let Some(theirs) = foreign.content(a) {
                 disk.put(a, theirs);
-                tally.judge(&disk, &deks, &whole, &format!("{a} of another history"));
+                tally.judge(&disk, &deks, &whole, format_args!("{a} of another history"));
             }
             for b in &all {
                 disk.put(a, disk.content(b).unwrap_or_else(|| bytes.clone()));
-                tally.judge(&disk, &deks, &whole, &format!("{a} replaced by {b}"));
+                tally.judge(&disk, &deks, &whole, format_args!("{a} replaced by {b}"));
             }
             disk.put(a, bytes);
         }
