@@ -37,13 +37,16 @@ pub fn main(args: &Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let log_is_a_file = loaded.settings.log.file.is_some();
     abort_on_panic();
     match serve(loaded, logging) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             tracing::error!("{e}");
-            // The log may go to a file; whoever started the server looks here.
-            eprintln!("Error: {e}");
+            if log_is_a_file {
+                // Whoever started the server looks here.
+                eprintln!("Error: {e}");
+            }
             ExitCode::FAILURE
         }
     }

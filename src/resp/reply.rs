@@ -111,6 +111,17 @@ impl Reply<'_> {
         }
     }
 
+    /// The head of an attribute of the reply that follows; `n` pairs of replies have to follow. Only
+    /// RESP3 has a place for it, so in RESP2 this answers false and writes nothing, and neither must
+    /// the caller.
+    #[must_use]
+    pub fn attribute(&mut self, n: usize) -> bool {
+        if self.proto == Proto::Resp3 {
+            self.head(b'|', n);
+        }
+        self.proto == Proto::Resp3
+    }
+
     /// A double.
     pub fn double(&mut self, d: f64) {
         let mut text = Vec::with_capacity(24);
@@ -223,6 +234,11 @@ mod tests {
             (|r| r.map(3), "*6\r\n", "%3\r\n"),
             (|r| r.set(2), "*2\r\n", "~2\r\n"),
             (|r| r.push(2), "*2\r\n", ">2\r\n"),
+            (
+                |r| assert_eq!(r.attribute(1), r.proto == Proto::Resp3),
+                "",
+                "|1\r\n",
+            ),
             (|r| r.double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
             (|r| r.big("123"), "$3\r\n123\r\n", "(123\r\n"),
             (|r| r.boolean(true), ":1\r\n", "#t\r\n"),

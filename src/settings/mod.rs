@@ -103,6 +103,17 @@ impl MaxmemoryPolicy {
     }
 }
 
+/// Who may use `DEBUG`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugCommand {
+    /// Every client.
+    Yes,
+    /// Clients that come from this machine, over loopback.
+    Local,
+    /// Nobody.
+    No,
+}
+
 /// Oldest TLS version spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
@@ -273,6 +284,23 @@ impl Settings {
     /// Changes several live settings, all or none, for `CONFIG SET`; answers with the rows changed.
     pub fn set_all(&mut self, pairs: &[(&str, &str)]) -> Result<Vec<&'static Row>, SetError> {
         let mut next = self.clone();
+        // Names first, as Redis does: what they are set to is looked at when all of them will do.
+        let mut names: Vec<&str> = Vec::new();
+        for (name, value) in pairs {
+            let known = row(name);
+            if known.is_some_and(|row| !row.live) {
+                return Err(SetError::Fixed((*name).into()));
+            }
+            if known.is_none() {
+                // An unknown name is refused here; the value of a known one is not looked at yet.
+                refusal(name, value)?;
+            }
+            let path = known.map_or(*name, |row| row.path);
+            if names.iter().any(|n| n.eq_ignore_ascii_case(path)) {
+                return Err(SetError::Twice((*name).into()));
+            }
+            names.push(path);
+        }
         let mut rows: Vec<&'static Row> = Vec::new();
         for (name, value) in pairs {
             let invalid = |why: String| SetError::Invalid((*name).into(), why);
@@ -282,12 +310,6 @@ impl Settings {
                 }
                 continue;
             };
-            if rows.iter().any(|r| std::ptr::eq(*r, row)) {
-                return Err(SetError::Twice((*name).into()));
-            }
-            if !row.live {
-                return Err(SetError::Fixed((*name).into()));
-            }
             row.read(&mut next, value).map_err(invalid)?;
             if row.path == "auth.requirepass" {
                 // From now on it is this one, not the file's.

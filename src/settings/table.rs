@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use super::units::Unit;
 use super::value::*;
-use super::{Algorithm, Fsync, KekProvider, LogFormat, LogLevel, MaxmemoryPolicy, Row, TlsVersion};
+use super::{
+    Algorithm, DebugCommand, Fsync, KekProvider, LogFormat, LogLevel, MaxmemoryPolicy, Row,
+    TlsVersion,
+};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -91,6 +94,9 @@ settings! {
             "Longest single argument or value.";
         max_wait: Duration = "50us", Span { unit: Unit::Written, min: Duration::ZERO, max: Duration::from_millis(1) }, None, fixed, open,
             "Longest time a busy core waits for more requests to serve together. More saves processor time and costs latency; 0 waits for nobody.";
+        enable_debug_command: DebugCommand = "local", Choice { words: &[("yes", "yes", DebugCommand::Yes), ("local", "local", DebugCommand::Local), ("no", "no", DebugCommand::No)] },
+            Some("enable-debug-command"), fixed, open,
+            "Who may use DEBUG: everybody (yes), clients on this machine (local), nobody (no).";
     }
     /// `[auth]`: who may come in.
     auth: Auth = "auth" {

@@ -322,3 +322,29 @@ fn shards_follow_what_is_said_then_the_processors() {
     s.server.shards = 1;
     assert_eq!(s.shard_count(4), 1);
 }
+
+#[test]
+fn a_name_twice_is_refused_before_any_value_is_looked_at() {
+    let mut s = good();
+    for (pairs, text) in [
+        (
+            &[("maxmemory", "x"), ("storage.maxmemory", "0")],
+            "'storage.maxmemory') - duplicate parameter",
+        ),
+        (
+            &[("save", "x"), ("SAVE", "y")],
+            "'SAVE') - duplicate parameter",
+        ),
+        (
+            &[("port", "1"), ("port", "2")],
+            "'port') - can't set immutable config",
+        ),
+        (
+            &[("maxmemory", "x"), ("zzzz", "0")],
+            "for CONFIG SET - 'zzzz'",
+        ),
+    ] {
+        let said = s.set_all(pairs).unwrap_err().to_string();
+        assert!(said.ends_with(text), "{said}");
+    }
+}

@@ -166,6 +166,7 @@ impl Worker {
                 let n = n as usize;
                 self.intake += n;
                 self.stats.net_in += n as u64;
+                self.stats.reads += 1;
                 self.patience.active(&mut client.window, self.clock.now_us);
                 client.active_ms = self.clock.unix_ms;
                 let handshaking = client.conn.tls().is_some_and(|tls| !tls.established());
@@ -283,7 +284,9 @@ impl Worker {
         let works = client
             .conn
             .sent(completion.result, &mut self.ring, &mut self.pool);
-        self.stats.net_out += client.conn.traffic.1 - before;
+        let written = client.conn.traffic.1 - before;
+        self.stats.net_out += written;
+        self.stats.writes += u64::from(written > 0);
         if !works {
             self.close(index);
             return;

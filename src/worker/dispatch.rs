@@ -104,12 +104,14 @@ impl Worker {
             Run::Session(session) => {
                 let started = ticks();
                 let mark = client.conn.replies.writer().len();
+                let counted = self.stats.error_replies;
                 let flow = self.session(client, index, session, row, number, argv);
                 if flow != Flow::Stall {
                     let ns = self.clock.ns(ticks().wrapping_sub(started));
                     let writer = client.conn.replies.writer();
                     let failed = writer.get(mark) == Some(&b'-');
-                    if failed {
+                    // Those that came by way of `refuse` are counted already.
+                    if failed && self.stats.error_replies == counted {
                         self.stats.error(&writer[mark..]);
                     }
                     self.stats

@@ -34,10 +34,16 @@ pub struct Stats {
     pub net_in: u64,
     /// Bytes to sockets.
     pub net_out: u64,
+    /// Times something was read from a socket.
+    pub reads: u64,
+    /// Times something was written to a socket.
+    pub writes: u64,
     /// Clients closed because they did not read.
     pub output_limit_closes: u64,
     /// Ticks of the loop.
     pub ticks: u64,
+    /// Error replies.
+    pub error_replies: u64,
     /// Error replies by their first word.
     pub errors: BTreeMap<String, u64>,
     /// By number of the command.
@@ -122,6 +128,7 @@ impl Stats {
 
     /// Counts an error reply by its code.
     pub fn error(&mut self, reply: &[u8]) {
+        self.error_replies += 1;
         let code = reply.strip_prefix(b"-").unwrap_or(reply);
         let end = code
             .iter()
@@ -207,8 +214,11 @@ impl Stats {
         self.transactions += other.transactions;
         self.net_in += other.net_in;
         self.net_out += other.net_out;
+        self.reads += other.reads;
+        self.writes += other.writes;
         self.output_limit_closes += other.output_limit_closes;
         self.ticks += other.ticks;
+        self.error_replies += other.error_replies;
         for (reason, n) in &other.tls_failures {
             *self.tls_failures.entry(reason.clone()).or_default() += n;
         }

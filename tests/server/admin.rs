@@ -244,8 +244,19 @@ fn info_adds_the_cores_up() {
             .parse()
             .expect("bytes");
         assert!(dataset > 0 && dataset < used);
+        let figure = |wire: &mut Wire, section, name| -> f64 {
+            wire.figure(section, name).parse().expect("a number")
+        };
+        // Each of the 80 requests was waited for, so each was a read and a write of its own.
+        assert!(figure(wire, "stats", "total_reads_processed") >= 82.0);
+        assert!(figure(wire, "stats", "total_writes_processed") >= 82.0);
+        let cores = figure(wire, "cpu", "used_cpu_user_main_thread")
+            + figure(wire, "cpu", "used_cpu_sys_main_thread");
+        let process = figure(wire, "cpu", "used_cpu_user") + figure(wire, "cpu", "used_cpu_sys");
+        assert!(cores > 0.0 && cores <= process, "{cores} of {process}");
         assert_eq!(wire.say("CONFIG RESETSTAT"), Value::ok());
         assert_eq!(wire.figure("stats", "keyspace_hits"), "0");
+        assert!(figure(wire, "stats", "total_reads_processed") <= 2.0);
         assert!(
             wire.info("commandstats")
                 .iter()

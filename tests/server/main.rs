@@ -9,6 +9,7 @@ mod canary;
 mod clients;
 mod common;
 mod crash;
+mod debug;
 mod decryptor;
 mod differential;
 mod diskfull;

@@ -40,6 +40,22 @@ fn a_missing_kek_is_named() {
 }
 
 #[test]
+fn what_stops_a_start_is_said_once_on_standard_error() {
+    let mut home = Home::new();
+    let _taken = TcpListener::bind(("127.0.0.1", home.port)).expect("free");
+    let port = format!("127.0.0.1:{}: ", home.port);
+    let (_, said) = launch_and_wait(&home, home.command());
+    assert_eq!(said.matches(&port).count(), 1, "{said}");
+    // With the log in a file, both places have it.
+    let log = home.path().join("server.log");
+    home.text("log.file", log.display().to_string());
+    let (_, said) = launch_and_wait(&home, home.command());
+    assert_eq!(said.matches(&port).count(), 1, "{said}");
+    let logged = std::fs::read_to_string(log).expect("the log");
+    assert_eq!(logged.matches(&port).count(), 1, "{logged}");
+}
+
+#[test]
 fn a_kek_that_others_can_read_is_refused_with_the_way_out() {
     for mode in [0o644, 0o640, 0o604, 0o660] {
         let home = Home::new();

@@ -2,6 +2,7 @@
 //!
 //! Source: the Redis command page of INFO.
 
+use super::super::machine::CpuTime;
 use super::info::{Text, View};
 
 /// `a` in hundredths of `b`.
@@ -258,7 +259,6 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
         rates.net_in += rate.net_in;
         rates.net_out += rate.net_out;
     }
-    let errors: u64 = s.errors.values().sum();
     t.line("total_connections_received", s.connections);
     t.line("total_commands_processed", s.commands);
     t.line("instantaneous_ops_per_sec", rates.commands.round());
@@ -318,8 +318,17 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
         ],
     );
     t.line("unexpected_error_replies", 0);
-    t.line("total_error_replies", errors);
+    t.line("total_error_replies", s.error_replies);
     t.line("dump_payload_sanitizations", 0);
+    t.line("total_reads_processed", s.reads);
+    t.line("total_writes_processed", s.writes);
+    zeros(
+        t,
+        &[
+            "io_threaded_reads_processed",
+            "io_threaded_writes_processed",
+        ],
+    );
     t.line(
         "client_output_buffer_limit_disconnections",
         s.output_limit_closes,
@@ -349,6 +358,10 @@ pub fn cpu(v: &View<'_>, t: &mut Text) {
     t.line("used_cpu_user", six(v.cpu.user_s));
     t.line("used_cpu_sys_children", six(0.0));
     t.line("used_cpu_user_children", six(0.0));
+    // What Redis's main thread does, all cores do here.
+    let cores = |part: fn(&CpuTime) -> f64| v.whole.reports.iter().map(|r| part(&r.cpu_time)).sum();
+    t.line("used_cpu_sys_main_thread", six(cores(|cpu| cpu.system_s)));
+    t.line("used_cpu_user_main_thread", six(cores(|cpu| cpu.user_s)));
 }
 
 pub fn cluster(_: &View<'_>, t: &mut Text) {

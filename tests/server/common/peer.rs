@@ -55,6 +55,8 @@ impl Redis {
             "",
             "--appendonly",
             "yes",
+            "--enable-debug-command",
+            "local",
             "--dir",
             ".",
         ];
