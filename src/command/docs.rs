@@ -176,7 +176,7 @@ fn legacy_keys(specs: &[KeySpec]) -> (i64, i64, i64) {
     let Some((first, spec)) = fixed.next() else {
         return (0, 0, 0);
     };
-    let (begin, end) = fixed.last().unwrap_or((first, spec));
+    let (begin, end) = fixed.next_back().unwrap_or((first, spec));
     let last = match end.last {
         n if n >= 0 => begin + i64::from(n),
         n => i64::from(n),

@@ -37,6 +37,10 @@ const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-co
      you can run it from a local connection, otherwise you need to set this option in the configuration file, and then \
      restart the server.";
 
+/// The double that DEBUG PROTOCOL shows: Redis's, and it is not pi.
+#[expect(clippy::approx_constant, reason = "the figures of Redis's example")]
+const DOUBLE: f64 = 3.141;
+
 /// The longest DEBUG SLEEP, in seconds.
 const LONGEST_S: f64 = 24.0 * 3600.0;
 
@@ -79,7 +83,7 @@ fn protocol(kind: &[u8], reply: &mut Reply<'_>) -> bool {
     match kind {
         b"string" => reply.bulk("Hello World"),
         b"integer" => reply.int(12345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(DOUBLE),
         b"bignum" => reply.big("1234567999999999999999999999999999999"),
         b"null" => reply.null(),
         b"array" => {
