@@ -8,7 +8,7 @@
 //! are compared as signed bytes, in either order; and an empty text is matched by an empty pattern only.
 
 /// Whether `pattern` matches all of `text`. `fold`: letters match in either case.
-pub(super) fn matches(pattern: &[u8], text: &[u8], fold: bool) -> bool {
+pub fn matches(pattern: &[u8], text: &[u8], fold: bool) -> bool {
     let (mut p, mut t) = (0, 0);
     // Behind the last star: where the pattern goes on, and the text if the star takes one byte more.
     let mut star = None;

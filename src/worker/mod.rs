@@ -2,9 +2,10 @@
 //!
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
-//! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`arrivals`], [`housekeep`], [`forward`],
+//! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`access`], [`arrivals`], [`housekeep`], [`forward`],
 //! [`tx`], [`multi`], [`session`], [`admin`].
 
+mod access;
 mod admin;
 mod arrivals;
 pub mod client;
@@ -49,6 +50,7 @@ use stats::Stats;
 use tick::Job;
 use tx::Tx;
 
+use crate::acl::Users;
 use crate::net::outbuf::Pool;
 use crate::net::ring::{Kind, Ring, RingError, Token};
 use crate::resp::Arg;
@@ -125,6 +127,7 @@ pub struct Worker {
     log: LogDrive,
     clock: Clock,
     settings: Arc<Settings>,
+    users: Arc<Users>,
     shared: Arc<Shared>,
     tls: Option<Arc<ServerConfig>>,
     listeners: Vec<Listener>,
@@ -225,6 +228,7 @@ impl Worker {
             home: Home::Here,
             log: LogDrive::new(parts.log, parts.settings.persistence.aof_segment_size),
             settings: parts.settings,
+            users: parts.shared.users(),
             shared: parts.shared,
             tls: parts.tls,
             listeners: parts.listeners,

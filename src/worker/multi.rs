@@ -35,6 +35,10 @@ fn asks_all(session: SessionCmd) -> bool {
             | MemoryStats
             | MemoryPurge
             | EncryptionStatus
+            | AclSetuser
+            | AclDeluser
+            | AclSave
+            | AclLoad
             | Shutdown
             | Debug
     )

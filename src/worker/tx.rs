@@ -12,6 +12,7 @@
 use std::mem;
 use std::sync::Arc;
 
+use super::access::Moment;
 use super::client::{Client, Queue, ReplyMode, Waiting, Watched};
 use super::dispatch::Seat;
 use super::message::{Message, TxPart, TxRecord};
@@ -405,6 +406,10 @@ impl Worker {
                 Some(client),
             ) => {
                 let argv: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                // It may have waited for its shards while its user's rules changed.
+                if self.denied(client, (row, number), &argv, Moment::Arrival, reply) {
+                    return;
+                }
                 self.run_row(client, row, number, &argv, reply);
             }
             (Work::Exec(queue, watched), Some(client)) => {
@@ -439,6 +444,31 @@ impl Worker {
             }
             (_, None) => {}
         }
+    }
+
+    /// Whether a client may not run a command, which is then answered.
+    fn denied(
+        &mut self,
+        client: &mut Client,
+        (row, number): (&'static Command, u16),
+        argv: &[&[u8]],
+        moment: Moment,
+        reply: &mut Vec<u8>,
+    ) -> bool {
+        if client.trusted {
+            return false;
+        }
+        let Some(e) = self.denies(client, (row, number), argv, moment) else {
+            return false;
+        };
+        self.stats.refused(number);
+        let mark = reply.len();
+        e.write(&mut Reply {
+            buf: reply,
+            proto: client.proto,
+        });
+        self.stats.error(&reply[mark..]);
+        true
     }
 
     fn run_row(
@@ -517,6 +547,10 @@ impl Worker {
         .array(queue.commands.len());
         for queued in &queue.commands {
             let argv = queued.argv();
+            let (row, number) = (queued.command, queued.number);
+            if self.denied(client, (row, number), &argv, Moment::Exec, reply) {
+                continue;
+            }
             match queued.command.run {
                 Run::Data(_) => {
                     self.run_row(client, queued.command, queued.number, &argv, reply);

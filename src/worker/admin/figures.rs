@@ -3,6 +3,7 @@
 //! Source: the Redis command page of INFO.
 
 use super::info::{Text, View};
+use crate::acl::Reason;
 
 /// `a` in hundredths of `b`.
 fn percent(a: u64, b: u64) -> f64 {
@@ -317,6 +318,14 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
             "tracking_total_prefixes",
         ],
     );
+    for (name, reason) in [
+        ("auth", Reason::Auth),
+        ("cmd", Reason::Command),
+        ("key", Reason::Key),
+        ("channel", Reason::Channel),
+    ] {
+        t.line(format_args!("acl_access_denied_{name}"), s.denied(reason));
+    }
     t.line("unexpected_error_replies", 0);
     t.line("total_error_replies", errors);
     t.line("dump_payload_sanitizations", 0);
