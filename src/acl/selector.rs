@@ -82,6 +82,7 @@ impl Selector {
         } else {
             match rule {
                 [b'~', pattern @ ..] => self.add_keys(true, true, pattern)?,
+                [b'%', ..] if self.all_keys => return Err(RuleError::AllKeys),
                 [b'%', rest @ ..] => {
                     let (read, write, pattern) = permissions(rest).ok_or(RuleError::Syntax)?;
                     self.add_keys(read, write, pattern)?;
@@ -290,6 +291,8 @@ impl Selector {
         }
         let rules = self.keys.iter().map(|k| {
             let sign: &[u8] = match (k.read, k.write) {
+                // As `~*` it would read back as all keys, to which no pattern can be added.
+                (true, true) if k.pattern == b"*" => b"%RW~",
                 (true, true) => b"~",
                 (true, false) => b"%R~",
                 _ => b"%W~",
