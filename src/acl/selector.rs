@@ -178,12 +178,11 @@ impl Selector {
             self.set_row(sub, sub_id, true);
         } else if has_blanks(argument) {
             return Err(RuleError::Syntax);
-        } else if !self
-            .first_args
-            .iter()
-            .any(|(of, known)| *of == id && known.eq_ignore_ascii_case(argument))
-        {
-            self.first_args.push((id, argument.to_ascii_lowercase()));
+        } else {
+            // In the order of the rules, of which the latest counts.
+            let known = (id, argument.to_ascii_lowercase());
+            self.first_args.retain(|other| *other != known);
+            self.first_args.push(known);
         }
         self.note_rule(true, name);
         Ok(())
