@@ -266,8 +266,21 @@ pub fn rewrite(file: Option<&Path>, settings: &Settings) -> Result<(), ConfigErr
     if text == original {
         return Ok(());
     }
+    let mode = std::fs::metadata(path).map_err(io)?.permissions();
+    replace(path, text.as_bytes(), mode).map_err(|(at, e)| ConfigError::Io(at, e))
+}
+
+/// Replaces a file by `bytes`, durably, whole or not at all.
+///
+/// # Errors
+/// Which file could not be written, and why.
+pub fn replace(
+    path: &Path,
+    bytes: &[u8],
+    mode: std::fs::Permissions,
+) -> Result<(), (PathBuf, io::Error)> {
     // Through a link to the file itself, so that the link stays.
-    let path = &std::fs::canonicalize(path).map_err(io)?;
+    let path = &std::fs::canonicalize(path).map_err(|e| (path.to_owned(), e))?;
     let dir = path.parent().unwrap_or(Path::new("."));
     let temporary = dir.join(format!(
         ".{}.{}.new",
@@ -275,9 +288,8 @@ pub fn rewrite(file: Option<&Path>, settings: &Settings) -> Result<(), ConfigErr
         std::process::id()
     ));
     let result = (|| {
-        let mode = std::fs::metadata(path)?.permissions();
         let mut out = crate::devcert::create_private(&temporary)?;
-        out.write_all(text.as_bytes())?;
+        out.write_all(bytes)?;
         out.set_permissions(mode)?;
         out.sync_all()?;
         std::fs::rename(&temporary, path)?;
@@ -286,7 +298,7 @@ pub fn rewrite(file: Option<&Path>, settings: &Settings) -> Result<(), ConfigErr
     result.map_err(|e| {
         // The temporary is ours and may hold a password; if even this fails the error below says where to look.
         let _ = std::fs::remove_file(&temporary);
-        ConfigError::Io(temporary.clone(), e)
+        (temporary.clone(), e)
     })
 }
 

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod envelope;
 
 // Floor 1: logic, pure.
+pub mod acl;
 pub mod command;
 pub mod shard;
 

@@ -4,6 +4,7 @@
 //! keys, certificates, ports; then the log is recovered, and only when every core's log is open
 //! and durable does a client get in.
 
+mod aclfile;
 mod boot;
 mod limits;
 mod load;

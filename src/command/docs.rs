@@ -3,7 +3,7 @@
 use super::glob;
 use super::help::help;
 use super::row::{Begin, Command, Group, KeySpec, ON_KEY, Route, Run, acl, flag, key};
-use super::table::{self, commands, keys_with_flags, lookup, subcommand};
+use super::table::{self, commands, keys_with_flags, lookup, named, subcommand};
 use super::{Ctx, Error};
 use crate::resp::Reply;
 
@@ -95,17 +95,6 @@ const COMMAND: &[Command] = &[
     },
 ];
 
-/// The row of a command, or of a subcommand written `container|sub`.
-fn named(name: &[u8]) -> Option<&'static Command> {
-    match name.iter().position(|&b| b == b'|') {
-        None => lookup(name).map(|(row, _)| row),
-        Some(at) => {
-            let (row, id) = lookup(&name[..at])?;
-            subcommand(row, id, &name[at + 1..]).map(|(row, _)| row)
-        }
-    }
-}
-
 /// The names of the set bits, as a set.
 fn names(reply: &mut Reply<'_>, bits: u32, names: &[(u32, &str)], prefix: &str) {
     reply.set(names.iter().filter(|(bit, _)| bits & bit != 0).count());
@@ -159,7 +148,7 @@ fn info(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     reply.array(args.len() - 2);
     for name in &args[2..] {
         match named(name) {
-            Some(row) => describe(reply, row),
+            Some((row, _)) => describe(reply, row),
             None => reply.null(),
         }
     }
@@ -272,7 +261,10 @@ fn describe(reply: &mut Reply<'_>, row: &Command) {
 fn docs(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let rows: Vec<&Command> = match &args[2..] {
         [] => commands().iter().collect(),
-        asked => asked.iter().filter_map(|name| named(name)).collect(),
+        asked => asked
+            .iter()
+            .filter_map(|name| Some(named(name)?.0))
+            .collect(),
     };
     explain(&mut ctx.reply, &rows);
     Ok(())
@@ -328,27 +320,14 @@ fn getkeys(ctx: &mut Ctx<'_>, args: &[&[u8]], with_flags: bool) -> Result<(), Er
         }
         ctx.reply.bulk(inner[at]);
         if with_flags {
-            names(&mut ctx.reply, bits_of(bits, inner), key::NAMES, "");
+            names(&mut ctx.reply, bits, key::NAMES, "");
         }
     }
     Ok(())
 }
 
-/// The flags of a key where they depend on the arguments: SET reads the key only if it is to return it.
-fn bits_of(bits: u32, args: &[&[u8]]) -> u32 {
-    if bits & key::VARIABLE_FLAGS == 0 {
-        return bits;
-    }
-    let returns = args.iter().skip(3).any(|a| a.eq_ignore_ascii_case(b"get"));
-    if returns {
-        key::RW | key::ACCESS | key::UPDATE
-    } else {
-        key::OW | key::UPDATE
-    }
-}
-
 /// The bit of an ACL category, by its name in any case.
-fn category(name: &[u8]) -> Option<u32> {
+pub fn category(name: &[u8]) -> Option<u32> {
     acl::NAMES
         .iter()
         .find(|(_, n)| n.as_bytes().eq_ignore_ascii_case(name))

@@ -38,6 +38,7 @@ mod tests;
 mod wait;
 mod zset;
 
+pub use docs::category;
 pub use error::Error;
 pub use glob::matches as glob_matches;
 pub use pubsub::Topic;
@@ -45,7 +46,7 @@ pub use rename::database;
 pub use row::{Begin, Command, Group, KeySpec, Route, Run, acl, flag, key};
 pub use scan::cursor_slot;
 pub use session::SessionCmd;
-pub use table::{all, by_id, keys_of, lookup, resolve};
+pub use table::{all, by_id, first_subcommand, keys_of, keys_with_flags, lookup, named, resolve};
 pub use wait::{Nil, Wait};
 
 use crate::resp::Reply;

@@ -6,8 +6,7 @@
 //! words are hashed into an open-addressed table of row numbers and compared as words. Setting the case
 //! bit is exact for letters; a row whose name holds anything else, or is longer, is compared byte for byte as well.
 
-use super::row::Begin;
-use super::row::{Command, Run};
+use super::row::{Begin, Command, Run, key};
 use super::{Error, KeySpec};
 use super::{
     bitmap, docs, expire, geo, hash, hyperloglog, keyspace, list, object, pubsub, rename, scan,
@@ -234,6 +233,24 @@ pub(super) fn subcommand(
     Some((&row.subcommands[at], SUB_IDS[id as usize] + at as u16))
 }
 
+/// The row of a command, or of a subcommand written `container|sub`, with its id.
+pub fn named(name: &[u8]) -> Option<(&'static Command, u16)> {
+    match name.iter().position(|&b| b == b'|') {
+        None => lookup(name),
+        Some(at) => {
+            let (row, id) = lookup(&name[..at])?;
+            subcommand(row, id, &name[at + 1..])
+        }
+    }
+}
+
+/// The id of the first subcommand of the command with that id; the others' follow. None for what is no command but
+/// a subcommand itself.
+pub fn first_subcommand(id: u16) -> Option<u16> {
+    let id = usize::from(id);
+    (id < COUNT).then(|| SUB_IDS[id])
+}
+
 /// Every row in the order of the ids: the commands, then the subcommands of all containers.
 pub fn all() -> impl ExactSizeIterator<Item = &'static Command> {
     (0..SUB_IDS[COUNT]).map(|id| by_id(id).unwrap_or(&TABLE[0]))
@@ -308,11 +325,30 @@ fn each_key(spec: &KeySpec, args: &[&[u8]], mut f: impl FnMut(usize)) -> Result<
     Ok(())
 }
 
-/// Appends the indexes of a command's keys among `args` to `out`, with what it does to each.
-pub(super) fn keys_with_flags(cmd: &Command, args: &[&[u8]], out: &mut Vec<(usize, u32)>) {
+/// Appends the indexes of a command's keys among `args` to `out`, with what it does to each: a union of [`key`]
+/// bits.
+pub fn keys_with_flags(cmd: &Command, args: &[&[u8]], out: &mut Vec<(usize, u32)>) {
     for spec in cmd.keys {
+        let bits = bits_of(cmd, spec.flags, args);
         // What does not fit has no keys to tell of.
-        let _ = each_key(spec, args, |i| out.push((i, spec.flags)));
+        let _ = each_key(spec, args, |i| out.push((i, bits)));
+    }
+}
+
+/// The flags of a key where they depend on the arguments: SET reads the key only if it is to return it, BITFIELD
+/// may only read.
+fn bits_of(cmd: &Command, bits: u32, args: &[&[u8]]) -> u32 {
+    if bits & key::VARIABLE_FLAGS == 0 {
+        return bits;
+    }
+    let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+    match cmd.name {
+        "set" if args.iter().skip(3).any(|a| is(a, "get")) => key::RW | key::ACCESS | key::UPDATE,
+        "set" => key::OW | key::UPDATE,
+        "bitfield" if !args.iter().skip(2).any(|a| is(a, "set") || is(a, "incrby")) => {
+            key::RO | key::ACCESS
+        }
+        _ => bits & !key::VARIABLE_FLAGS,
     }
 }
 

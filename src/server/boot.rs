@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use glommio::{LocalExecutorBuilder, Placement};
 
-use super::{limits, load};
+use super::{aclfile, limits, load};
 use crate::config::Loaded;
 use crate::envelope::provider::file::FileProvider;
 use crate::envelope::{Keyring, Provider};
@@ -113,6 +113,7 @@ pub fn try_files(loaded: &Loaded) -> Result<(), String> {
         return Ok(());
     }
     identity(&loaded.settings)?;
+    aclfile::read(&loaded.settings)?;
     provider(&loaded.settings)?;
     Ok(())
 }
@@ -214,6 +215,7 @@ pub fn boot(
         .unwrap_or_else(|_| Err("io_uring cannot be tried".to_owned()))?;
     let lock = lock(&settings.server.data_dir)?;
     let identity = identity(&settings)?;
+    let users = aclfile::read(&settings)?;
     let provider = provider(&settings)?;
     for &ip in &settings.server.bind {
         if settings.tls.enabled {
@@ -241,6 +243,7 @@ pub fn boot(
         .map_err(|e| format!("eventfd: {e}"))?;
     let shared = Arc::new(Shared::new(Setup {
         settings: settings.clone(),
+        users,
         front: front(loaded, shards, logging),
         startup_memory,
         certificate_ends: identity.as_ref().map(|identity| identity.not_after),
@@ -292,6 +295,7 @@ pub fn boot(
 /// What CONFIG asks of this floor.
 fn front(loaded: &Loaded, shards: usize, logging: logging::Handle) -> Front {
     let file = loaded.file.clone();
+    let acl_file = loaded.settings.auth.acl_file.clone();
     Front {
         rewrite: Box::new(move |settings| {
             config::rewrite(file.as_deref(), &settings).map_err(|e| e.to_string())
@@ -301,6 +305,8 @@ fn front(loaded: &Loaded, shards: usize, logging: logging::Handle) -> Front {
             logging.set_level(settings.log.level);
             Ok(())
         }),
+        read_users: Box::new(aclfile::read),
+        write_users: Box::new(move |text: Vec<u8>| aclfile::write(acl_file.as_deref(), &text)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Auth, OutputLimit, Settings, shown_path};
+use super::{OutputLimit, Settings, shown_path};
 
 /// One setting that cannot stand beside the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +16,6 @@ pub struct Complaint {
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.setting, self.why)
-    }
-}
-
-impl Auth {
-    /// Whether clients have to say a password.
-    pub fn is_on(&self) -> bool {
-        !self.requirepass.is_empty()
     }
 }
 
@@ -170,7 +163,9 @@ impl Settings {
                 "persistence.appendonly: there is no log, nothing outlives this process".into(),
             );
         }
-        let open_door = self.auth.requirepass.is_empty() && !self.tls.require_client_cert;
+        let open_door = self.auth.requirepass.is_empty()
+            && self.auth.acl_file.is_none()
+            && !self.tls.require_client_cert;
         if open_door && self.server.bind.iter().any(|a| !a.is_loopback()) {
             out.push("auth.requirepass: not set, and client certificates are not required: anyone who can reach this server can use it".into());
         }

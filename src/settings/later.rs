@@ -25,7 +25,6 @@ pub struct Later {
 
 /// Every such name.
 pub static LATER: &[Later] = &[
-    key("auth.acl_file", &[""], "ACL users from a file"),
     key("tls.early_data", &["false", "no"], "TLS early data"),
     key(
         "tls.reload_interval",
@@ -75,7 +74,11 @@ pub static LATER_WORDS: &[(&str, &[&str], &str)] = &[(
 
 /// Redis settings whose answer is always the same here, because clients and tools ask for them. `CONFIG SET`
 /// accepts the value they have, and no other.
-pub static FACTS: &[(&str, &str)] = &[("save", ""), ("cluster-enabled", "no"), ("aclfile", "")];
+pub static FACTS: &[(&str, &str)] = &[
+    ("save", ""),
+    ("cluster-enabled", "no"),
+    ("acl-pubsub-default", "resetchannels"),
+];
 
 const fn key(path: &'static str, only: &'static [&'static str], feature: &'static str) -> Later {
     Later {

@@ -108,6 +108,10 @@ settings! {
             "Password of the user `default`; empty means none is asked for.";
         requirepass_file: Option<PathBuf> = "", FilePath, None, fixed, open,
             "File that holds requirepass, instead of writing it here; one line end at its end is not part of it.";
+        acl_file: Option<PathBuf> = "", FilePath, Some("aclfile"), fixed, open,
+            "File of the users, one a line, as ACL LIST shows them; ACL SAVE writes it and ACL LOAD reads it anew. Without one, users live as long as the process.";
+        acllog_max_len: u32 = "128", Int { min: 0, max: 1_000_000 }, Some("acllog-max-len"), live, open,
+            "Entries that ACL LOG keeps.";
     }
     /// `[tls]`: the sockets.
     tls: Tls = "tls" {

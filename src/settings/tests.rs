@@ -96,7 +96,6 @@ fn later_features_can_be_switched_off_and_not_on() {
         "[audit]\nenabled = \"false\"",
         "[replication]\nreplicaof = \"x\"",
         "[cluster]\nenabled = true",
-        "[auth]\nacl_file = \"x\"",
         "[persistence]\ncheckpoint_interval = \"1h\"",
     ] {
         assert!(
@@ -109,7 +108,7 @@ fn later_features_can_be_switched_off_and_not_on() {
         "[tls]\nearly_data = false\ncrl_file = \"\"\nclient_cert_user = \"off\"\n[tls.acme]",
         "[storage.warm]\nenabled = false\npath = \"x\"\n[storage.cold]\nenabled = false",
         "[encryption]\nencrypt_rdb = true\nencrypt_checkpoints = true\nnew_key_file = \"\"",
-        "[audit]\nenabled = false\n[replication]\n[cluster]\nenabled = false\n[auth]\nacl_file = \"\"",
+        "[audit]\nenabled = false\n[replication]\n[cluster]\nenabled = false",
     ] {
         assert_eq!(Settings::from_toml(off), Ok(Settings::default()), "{off}");
     }

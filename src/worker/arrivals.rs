@@ -123,7 +123,9 @@ impl Worker {
             lib_ver: Vec::new(),
             db: 0,
             proto: Proto::Resp2,
-            authenticated: !self.settings.auth.is_on(),
+            user: self.users.default_user().clone(),
+            authenticated: false,
+            trusted: false,
             since_ms: self.clock.unix_ms,
             active_ms: self.clock.unix_ms,
             window: 0,
@@ -146,6 +148,7 @@ impl Worker {
             leaving: false,
             said_goodbye: false,
         });
+        self.begin_as_default(&mut client);
         client.conn.read(&mut self.ring);
         self.client_numbers.insert(number, id.index);
         self.clients.put(id.index, client);

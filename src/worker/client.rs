@@ -1,9 +1,12 @@
 //! What a core knows of a client beyond its bytes: who it is, which database, which transaction.
 
+use std::sync::Arc;
+
 use super::gather::Class;
 use super::pubsub::Tracked;
 use super::pubsub::hub::Subscriptions;
 use super::slab::Id;
+use crate::acl::User;
 use crate::command::Command;
 use crate::net::conn::Conn;
 use crate::resp::Proto;
@@ -28,8 +31,12 @@ pub struct Client {
     pub db: u16,
     /// RESP2 or RESP3.
     pub proto: Proto,
-    /// Whether it may send commands other than those that authenticate.
+    /// Who it is.
+    pub user: Arc<User>,
+    /// Whether it has shown that, or did not have to when it came.
     pub authenticated: bool,
+    /// Whether it may do everything, so that no command of it has to be checked.
+    pub trusted: bool,
     /// When it came, Unix ms.
     pub since_ms: u64,
     /// When it last sent something, Unix ms.

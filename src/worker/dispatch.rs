@@ -3,13 +3,14 @@
 
 use std::mem;
 
+use super::access::Moment;
 use super::client::{Client, Waiting};
 use super::clock::ticks;
 use super::pubsub::Tracked;
 use super::stats::Slow;
 use super::tick::Flow;
 use super::{Home, Worker};
-use crate::command::{self, Command, Ctx, DataFn, Route, Run, Wait, flag};
+use crate::command::{self, Command, Ctx, DataFn, Route, Run, SessionCmd, Wait, flag};
 use crate::resp::{Proto, Reply};
 use crate::shard::Key;
 
@@ -83,10 +84,11 @@ impl Worker {
         argv: &[&[u8]],
         hint: Option<(u16, u64)>,
     ) -> Flow {
-        if !client.authenticated && self.settings.auth.is_on() && !row.has(flag::NO_AUTH) {
+        if !client.trusted
+            && let Some(e) = self.denies(client, (row, number), argv, Moment::Arrival)
+        {
             self.stats.refused(number);
-            let e = command::Error::Text("NOAUTH Authentication required.");
-            self.refuse(client, e);
+            self.refuse_queueable(client, row, e);
             return Flow::Next;
         }
         if (client.subs.is_some() || client.monitors)
@@ -172,6 +174,19 @@ impl Worker {
             }
         }
         flow
+    }
+
+    /// Refuses a command that may have been meant for an open MULTI, which then comes to nothing.
+    fn refuse_queueable(&mut self, client: &mut Client, row: &Command, e: command::Error) {
+        match &mut client.multi {
+            Some(_) if matches!(row.run, Run::Session(SessionCmd::Exec)) => self.abort(client, &e),
+            queue => {
+                if let Some(queue) = queue {
+                    queue.refused = true;
+                }
+                self.refuse(client, e);
+            }
+        }
     }
 
     /// Why no command of this kind may run now, if so.

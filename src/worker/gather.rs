@@ -46,6 +46,13 @@ pub enum Question {
     },
     /// Take the settings in force from what all cores share.
     Configure,
+    /// Take the users in force from what all cores share.
+    Users {
+        /// Those that are gone, though others of the same name may have come.
+        removed: Vec<Vec<u8>>,
+        /// The client that changed them: it waits for the answer, and closes itself if its own user is gone.
+        asker: Option<u64>,
+    },
     /// What is known of a key's value; the core that owns the key answers.
     Object {
         /// The database.
@@ -113,7 +120,7 @@ pub struct KillFilter {
     /// CLIENT KILL LADDR.
     pub laddr: Option<String>,
     /// CLIENT KILL USER.
-    pub user: Option<String>,
+    pub user: Option<Vec<u8>>,
     /// CLIENT KILL TYPE.
     pub class: Option<Class>,
     /// CLIENT KILL MAXAGE, in seconds.

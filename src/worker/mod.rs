@@ -2,9 +2,10 @@
 //!
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
-//! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`arrivals`], [`housekeep`], [`forward`],
+//! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`access`], [`arrivals`], [`housekeep`], [`forward`],
 //! [`tx`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
 
+mod access;
 mod admin;
 mod arrivals;
 mod blocked;
@@ -53,6 +54,7 @@ use stats::Stats;
 use tick::Job;
 use tx::Tx;
 
+use crate::acl::Users;
 use crate::net::outbuf::Pool;
 use crate::net::ring::{Kind, Ring, RingError, Token};
 use crate::resp::Arg;
@@ -131,6 +133,7 @@ pub struct Worker {
     log: LogDrive,
     clock: Clock,
     settings: Arc<Settings>,
+    users: Arc<Users>,
     shared: Arc<Shared>,
     tls: Option<Arc<ServerConfig>>,
     listeners: Vec<Listener>,
@@ -238,6 +241,7 @@ impl Worker {
             home: Home::Here,
             log: LogDrive::new(parts.log, parts.settings.persistence.aof_segment_size),
             settings: parts.settings,
+            users: parts.shared.users(),
             shared: parts.shared,
             tls: parts.tls,
             listeners: parts.listeners,

@@ -41,6 +41,10 @@ fn asks_all(session: SessionCmd, argv: &[&[u8]]) -> bool {
             | PubsubChannels(_)
             | PubsubNumsub(_)
             | PubsubNumpat
+            | AclSetuser
+            | AclDeluser
+            | AclSave
+            | AclLoad
             | Shutdown
             | Debug
     )

@@ -7,15 +7,10 @@ use super::Worker;
 use super::client::{Client, ReplyMode, Waiting};
 use super::pubsub::Trackers;
 use super::tick::Flow;
+use crate::acl::DEFAULT;
 use crate::command::{Command, Error, SessionCmd, Topic};
 use crate::net::conn::Phase;
 use crate::resp::Proto;
-
-/// The name of the only user so far.
-pub const DEFAULT_USER: &str = "default";
-
-const WRONGPASS: Error =
-    Error::Text("WRONGPASS invalid username-password pair or user is disabled.");
 
 /// A database number as SELECT takes it.
 pub fn database(arg: &[u8]) -> Option<u16> {
@@ -167,10 +162,6 @@ impl Worker {
                 self.client_trackinginfo(client);
                 Ok(())
             }
-            SessionCmd::AclWhoami => {
-                self.reply(client).bulk(DEFAULT_USER);
-                Ok(())
-            }
             _ => return false,
         };
         if let Err(e) = result {
@@ -182,36 +173,19 @@ impl Worker {
     fn auth(&mut self, client: &mut Client, argv: &[&[u8]]) -> Result<(), Error> {
         let (user, password) = match argv {
             [_, password] => {
-                if self.settings.auth.requirepass.is_empty() {
+                if self.users.default_user().needs_no_password() {
                     return Err(Error::Text(
                         "ERR AUTH <password> called without any password configured for the \
                          default user. Are you sure your configuration is correct?",
                     ));
                 }
-                (DEFAULT_USER.as_bytes(), *password)
+                (DEFAULT, *password)
             }
             [_, user, password] => (*user, *password),
             _ => return Err(Error::Syntax),
         };
-        self.authenticate(client, user, password)?;
+        self.authenticate(client, user, password, argv[0])?;
         self.reply(client).ok();
-        Ok(())
-    }
-
-    fn authenticate(
-        &mut self,
-        client: &mut Client,
-        user: &[u8],
-        password: &[u8],
-    ) -> Result<(), Error> {
-        let required = &self.settings.auth.requirepass;
-        // Without a password the default user lets anybody in, as in Redis.
-        let right = required.is_empty() || required.matches(password);
-        if user != DEFAULT_USER.as_bytes() || !right {
-            tracing::warn!(client = %client.addr, "authentication failed");
-            return Err(WRONGPASS);
-        }
-        client.authenticated = true;
         Ok(())
     }
 
@@ -229,13 +203,14 @@ impl Worker {
                 }
             };
         }
-        let mut name = None;
+        let (mut name, mut credentials) = (None, None);
         let mut i = 2;
         while i < argv.len() {
             if argv[i].eq_ignore_ascii_case(b"auth") && i + 2 < argv.len() {
-                self.authenticate(client, argv[i + 1], argv[i + 2])?;
+                credentials = Some((argv[i + 1], argv[i + 2]));
                 i += 3;
             } else if argv[i].eq_ignore_ascii_case(b"setname") && i + 1 < argv.len() {
+                check_name(argv[i + 1])?;
                 name = Some(argv[i + 1]);
                 i += 2;
             } else {
@@ -245,7 +220,10 @@ impl Worker {
                 )));
             }
         }
-        if !client.authenticated && self.settings.auth.is_on() {
+        if let Some((user, password)) = credentials {
+            self.authenticate(client, user, password, argv[0])?;
+        }
+        if !client.authenticated && self.users.must_authenticate() {
             return Err(Error::Text(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
                  HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
@@ -293,7 +271,7 @@ impl Worker {
         client.reply = ReplyMode::On;
         client.no_evict = false;
         client.no_touch = false;
-        client.authenticated = !self.settings.auth.is_on();
+        self.begin_as_default(client);
         self.reply(client).simple("RESET");
         Flow::Next
     }
@@ -351,7 +329,7 @@ impl Worker {
         format!(
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} \
              ssub={} multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \
-             obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user={DEFAULT_USER} redir={redirect} resp={} \
+             obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user={} redir={redirect} resp={} \
              lib-name={} lib-ver={} tls={version} cipher={cipher} group={group}",
             client.id,
             client.addr,
@@ -374,6 +352,7 @@ impl Worker {
                 + listens_bytes
                 + size_of::<Client>(),
             client.last.map_or("NULL", |row| row.name),
+            text(client.user.name()),
             client.proto.number(),
             text(&client.lib_name),
             text(&client.lib_ver),
@@ -385,12 +364,17 @@ fn printable(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| (b'!'..=b'~').contains(b))
 }
 
-fn set_name(client: &mut Client, name: &[u8]) -> Result<(), Error> {
-    if !printable(name) {
-        return Err(Error::Text(
-            "ERR Client names cannot contain spaces, newlines or special characters.",
-        ));
+fn check_name(name: &[u8]) -> Result<(), Error> {
+    if printable(name) {
+        return Ok(());
     }
+    Err(Error::Text(
+        "ERR Client names cannot contain spaces, newlines or special characters.",
+    ))
+}
+
+fn set_name(client: &mut Client, name: &[u8]) -> Result<(), Error> {
+    check_name(name)?;
     client.name = name.to_vec();
     Ok(())
 }

@@ -1,14 +1,16 @@
-//! The little that all cores share: a count of connections, the memory in use, and the way to ask
-//! the process to stop. None of it is touched on the path of a command but one relaxed load.
+//! The little that all cores share: a count of connections, the memory in use, the settings and users
+//! in force, and the way to ask the process to stop. None of it is touched on the path of a command
+//! but one relaxed load.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::mesh::Inbox;
 use super::message::Message;
 use super::pubsub::Pause;
+use crate::acl::{AclLog, Users};
 use crate::envelope::{DekId, Keyring};
 use crate::settings::{Row, SetError, Settings};
 
@@ -38,6 +40,10 @@ pub struct Shared {
     /// By core: subscriptions and the like of its clients.
     audience: Vec<AtomicU64>,
     settings: Mutex<Arc<Settings>>,
+    users: Mutex<Arc<Users>>,
+    /// Held while the users' file is written, so that an older state never replaces a newer one.
+    users_file: Mutex<()>,
+    acl_log: Mutex<AclLog>,
     front: Front,
     quiet: AtomicUsize,
     quiet_cores: Mutex<Vec<bool>>,
@@ -85,7 +91,14 @@ pub struct Front {
     pub rewrite: Attempt<Arc<Settings>>,
     /// Sees to what these settings need of the process; they are not in force if it fails.
     pub prepare: Attempt<Arc<Settings>>,
+    /// Reads the users from the file that `auth.acl_file` names.
+    pub read_users: ReadUsers,
+    /// Replaces that file, whole or not at all.
+    pub write_users: Attempt<Vec<u8>>,
 }
+
+/// Reads the users with these settings, or says what is wrong with their file.
+pub type ReadUsers = Box<dyn Fn(&Settings) -> Result<Users, String> + Send + Sync>;
 
 /// Why settings could not be changed.
 #[derive(Debug)]
@@ -100,6 +113,8 @@ pub enum ConfigureError {
 pub struct Setup {
     /// The settings at the start.
     pub settings: Arc<Settings>,
+    /// The users at the start.
+    pub users: Users,
     /// The floors above.
     pub front: Front,
     /// Bytes the allocator had handed out before any data was there.
@@ -141,6 +156,9 @@ impl Shared {
             broadcasts: AtomicUsize::new(0),
             audience: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             settings: Mutex::new(setup.settings),
+            users: Mutex::new(Arc::new(setup.users)),
+            users_file: Mutex::new(()),
+            acl_log: Mutex::default(),
             front: setup.front,
             startup_memory: setup.startup_memory,
             certificate_ends: setup.certificate_ends,
@@ -239,8 +257,53 @@ impl Shared {
         let rows = next.set_all(pairs).map_err(ConfigureError::Refused)?;
         let next = Arc::new(next);
         (self.front.prepare)(next.clone()).map_err(ConfigureError::Unable)?;
+        if rows.iter().any(|row| row.path == "auth.requirepass") {
+            let password = next.auth.requirepass.expose().as_bytes();
+            self.change_users(|users| users.require_password(password));
+        }
         *settings = next;
         Ok(rows)
+    }
+
+    /// The users in force.
+    pub fn users(&self) -> Arc<Users> {
+        self.users.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    /// Changes the users. The cores have to be told afterwards, as with [`Shared::configure`].
+    pub fn change_users<T>(&self, change: impl FnOnce(&mut Users) -> T) -> T {
+        let mut users = self.users.lock().unwrap_or_else(|e| e.into_inner());
+        change(Arc::make_mut(&mut users))
+    }
+
+    /// Takes all users from their file, or none; answers with the names of those that are gone. Blocks.
+    ///
+    /// # Errors
+    /// What is wrong with the file, line by line; nothing has changed then.
+    pub fn load_users(&self) -> Result<Vec<Vec<u8>>, String> {
+        let _file = self.users_file.lock().unwrap_or_else(|e| e.into_inner());
+        let mut new = (self.front.read_users)(&self.settings())?;
+        Ok(self.change_users(|users| {
+            new.keep_from(users);
+            let names = users.iter().map(|user| user.name().to_vec());
+            let gone = names.filter(|name| new.get(name).is_none()).collect();
+            *users = new;
+            gone
+        }))
+    }
+
+    /// Writes all users to their file. Blocks.
+    ///
+    /// # Errors
+    /// Which file, and why not.
+    pub fn save_users(&self) -> Result<(), String> {
+        let _file = self.users_file.lock().unwrap_or_else(|e| e.into_inner());
+        (self.front.write_users)(self.users().to_text())
+    }
+
+    /// What was refused lately. Only refusals and ACL LOG come here.
+    pub fn acl_log(&self) -> MutexGuard<'_, AclLog> {
+        self.acl_log.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Writes the settings in force to the configuration file. Blocks.

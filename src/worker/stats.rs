@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hdrhistogram::Histogram;
 
+use crate::acl::Reason;
+
 /// Longest latency a histogram tells apart, in nanoseconds; longer ones count as this.
 const MAX_LATENCY_NS: u64 = 60_000_000_000;
 
@@ -18,6 +20,8 @@ pub struct Stats {
     pub connections: u64,
     /// Connections refused at `maxclients`.
     pub rejected_connections: u64,
+    /// Refusals by the users' rules: commands, keys, channels, and passwords.
+    denied: [u64; 4],
     /// TLS handshakes completed.
     pub tls_handshakes: u64,
     /// TLS failures by reason.
@@ -126,6 +130,16 @@ impl Stats {
         self.command(number).rejected += 1;
     }
 
+    /// Counts a refusal by the users' rules.
+    pub fn deny(&mut self, reason: Reason) {
+        self.denied[reason as usize] += 1;
+    }
+
+    /// Refusals by the users' rules for this reason.
+    pub fn denied(&self, reason: Reason) -> u64 {
+        self.denied[reason as usize]
+    }
+
     /// Counts an error reply by its code.
     pub fn error(&mut self, reply: &[u8]) {
         self.error_replies += 1;
@@ -207,6 +221,9 @@ impl Stats {
     pub fn add(&mut self, other: &Stats) {
         self.connections += other.connections;
         self.rejected_connections += other.rejected_connections;
+        for (ours, theirs) in self.denied.iter_mut().zip(other.denied) {
+            *ours += theirs;
+        }
         self.tls_handshakes += other.tls_handshakes;
         self.commands += other.commands;
         self.forwarded += other.forwarded;

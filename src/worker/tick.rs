@@ -105,7 +105,7 @@ impl Worker {
         }
         client.hungry = false;
         let conn = &mut client.conn;
-        conn.limits.unauthenticated = !client.authenticated && self.settings.auth.is_on();
+        conn.limits.unauthenticated = !client.authenticated && self.users.must_authenticate();
         conn.limits.bulk_len = self.settings.server.proto_max_bulk_len as usize;
         let mut at = conn.at;
         for taken in 0.. {

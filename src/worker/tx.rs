@@ -12,6 +12,7 @@
 use std::mem;
 use std::sync::Arc;
 
+use super::access::Moment;
 use super::blocked::Unserved;
 use super::client::{Client, Queue, ReplyMode, Waiting, Watched};
 use super::dispatch::Seat;
@@ -464,6 +465,10 @@ impl Worker {
                 Some(client),
             ) => {
                 let argv: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                // It may have waited for its shards while its user's rules changed.
+                if self.denied(client, (row, number), &argv, Moment::Arrival, reply) {
+                    return Outcome::Reply;
+                }
                 let seat = Seat::of(client).waiting();
                 if let Some(wait) = self.run_row(client, seat, (row, number), &argv, reply) {
                     let row = (row, number);
@@ -508,6 +513,31 @@ impl Worker {
             (_, None) => {}
         }
         Outcome::Reply
+    }
+
+    /// Whether a client may not run a command, which is then answered.
+    fn denied(
+        &mut self,
+        client: &mut Client,
+        (row, number): (&'static Command, u16),
+        argv: &[&[u8]],
+        moment: Moment,
+        reply: &mut Vec<u8>,
+    ) -> bool {
+        if client.trusted {
+            return false;
+        }
+        let Some(e) = self.denies(client, (row, number), argv, moment) else {
+            return false;
+        };
+        self.stats.refused(number);
+        let mark = reply.len();
+        e.write(&mut Reply {
+            buf: reply,
+            proto: client.proto,
+        });
+        self.stats.error(&reply[mark..]);
+        true
     }
 
     fn run_row(
@@ -587,6 +617,10 @@ impl Worker {
         let (_, monitored) = self.shared.attention();
         for queued in &queue.commands {
             let argv = queued.argv();
+            let (row, number) = (queued.command, queued.number);
+            if self.denied(client, (row, number), &argv, Moment::Exec, reply) {
+                continue;
+            }
             match queued.command.run {
                 Run::Data(_) => {
                     let row = (queued.command, queued.number);

@@ -4,6 +4,7 @@
 //! directories. They need redis-server and redis-tools 7, and a Python with the packages redis and cryptography
 //! (`scripts/test` sees to all of it).
 
+mod acl;
 mod admin;
 mod blocking;
 mod canary;

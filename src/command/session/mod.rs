@@ -99,6 +99,26 @@ pub enum SessionCmd {
     MemoryStats,
     /// ACL WHOAMI
     AclWhoami,
+    /// ACL SETUSER
+    AclSetuser,
+    /// ACL DELUSER
+    AclDeluser,
+    /// ACL GETUSER
+    AclGetuser,
+    /// ACL LIST
+    AclList,
+    /// ACL USERS
+    AclUsers,
+    /// ACL LOG
+    AclLog,
+    /// ACL DRYRUN
+    AclDryrun,
+    /// ACL GENPASS
+    AclGenpass,
+    /// ACL SAVE
+    AclSave,
+    /// ACL LOAD
+    AclLoad,
     /// ROLE
     Role,
     /// WAIT

@@ -408,6 +408,105 @@ pub(super) const ACL: &[Command] = &[
         ..SERVER
     },
     Command {
+        name: "acl|setuser",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        arity: -3,
+        since: "6.0.0",
+        complexity: "O(N), N being the number of rules",
+        summary: "Makes a user, or changes what a user may do.",
+        syntax: "username [rule [rule ...]]",
+        run: session(SessionCmd::AclSetuser),
+        ..SERVER
+    },
+    Command {
+        name: "acl|deluser",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        arity: -3,
+        since: "6.0.0",
+        complexity: "O(N), N being the number of connections",
+        summary: "Removes users and closes their connections.",
+        syntax: "username [username ...]",
+        run: session(SessionCmd::AclDeluser),
+        ..SERVER
+    },
+    Command {
+        name: "acl|getuser",
+        arity: 3,
+        since: "6.0.0",
+        complexity: "O(N), N being the number of rules",
+        summary: "Tells the rules of a user.",
+        syntax: "username",
+        run: session(SessionCmd::AclGetuser),
+        ..SERVER
+    },
+    Command {
+        name: "acl|list",
+        arity: 2,
+        since: "6.0.0",
+        complexity: "O(N), N being the number of users",
+        summary: "Tells all users with their rules, as the file has them.",
+        run: session(SessionCmd::AclList),
+        ..SERVER
+    },
+    Command {
+        name: "acl|users",
+        arity: 2,
+        since: "6.0.0",
+        complexity: "O(N), N being the number of users",
+        summary: "Names all users.",
+        run: session(SessionCmd::AclUsers),
+        ..SERVER
+    },
+    Command {
+        name: "acl|log",
+        arity: -2,
+        since: "6.0.0",
+        complexity: "O(N), N being the number of entries told",
+        summary: "Tells what was refused lately, and to whom.",
+        syntax: "[count | RESET]",
+        run: session(SessionCmd::AclLog),
+        ..SERVER
+    },
+    Command {
+        name: "acl|dryrun",
+        arity: -4,
+        since: "7.0.0",
+        summary: "Tells whether a user may run a command, without running it.",
+        syntax: "username command [arg [arg ...]]",
+        run: session(SessionCmd::AclDryrun),
+        ..SERVER
+    },
+    Command {
+        name: "acl|genpass",
+        arity: -2,
+        flags: ANY_TIME,
+        since: "6.0.0",
+        summary: "Makes up a password that cannot be guessed.",
+        syntax: "[bits]",
+        run: session(SessionCmd::AclGenpass),
+        ..SERVER
+    },
+    Command {
+        name: "acl|save",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        arity: 2,
+        since: "6.0.0",
+        complexity: "O(N), N being the number of users",
+        summary: "Writes all users to the file that auth.acl_file names.",
+        run: session(SessionCmd::AclSave),
+        ..SERVER
+    },
+    Command {
+        name: "acl|load",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        arity: 2,
+        since: "6.0.0",
+        complexity: "O(N), N being the number of users",
+        summary: "Takes all users from the file that auth.acl_file names, or none.",
+        run: session(SessionCmd::AclLoad),
+        ..SERVER
+    },
+    Command {
         name: "acl|help",
         since: "6.0.0",
         ..HELP

@@ -7,6 +7,7 @@
 mod bits;
 mod hashes;
 mod geo;
+mod keys;
 mod laws;
 mod random;
 mod redis;

@@ -7,6 +7,7 @@ use std::fmt::{Display, Write};
 
 use hdrhistogram::Histogram;
 
+use crate::acl::Reason;
 use crate::command;
 use crate::envelope::DekState;
 use crate::worker::gather::Whole;
@@ -133,6 +134,19 @@ fn clients(t: &mut Text, whole: &Whole, shared: &Shared) {
         "ferrite_connections_rejected_total",
         "Connections refused because there were too many.",
         s.rejected_connections,
+    );
+    t.counter(
+        "ferrite_authentication_failures_total",
+        "Wrong names or passwords.",
+        s.denied(Reason::Auth),
+    );
+    t.counter(
+        "ferrite_access_denied_total",
+        "Commands that the rules of their user refused, for themselves, a key or a channel.",
+        [Reason::Command, Reason::Key, Reason::Channel]
+            .into_iter()
+            .map(|reason| s.denied(reason))
+            .sum::<u64>(),
     );
     t.counter(
         "ferrite_connections_output_limit_closed_total",

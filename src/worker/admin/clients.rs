@@ -6,8 +6,8 @@
 use super::super::Worker;
 use super::super::client::Client;
 use super::super::gather::{Answer, Class, ClientInfo, KillFilter, Question};
-use super::super::session::DEFAULT_USER;
 use super::super::tick::Flow;
+use crate::acl::Users;
 use crate::command::{Command, Error};
 use crate::net::conn::Phase;
 use crate::resp::number::parse_i64;
@@ -63,7 +63,7 @@ struct Kill {
     skip_me: bool,
 }
 
-fn kill(argv: &[&[u8]]) -> Result<Kill, Error> {
+fn kill(argv: &[&[u8]], users: &Users) -> Result<Kill, Error> {
     let text = |bytes: &[u8]| Some(String::from_utf8_lossy(bytes).into_owned());
     let mut kill = Kill {
         filter: KillFilter::default(),
@@ -96,11 +96,11 @@ fn kill(argv: &[&[u8]]) -> Result<Kill, Error> {
         } else if is("laddr") {
             filter.laddr = text(value);
         } else if is("user") {
-            if *value != DEFAULT_USER.as_bytes() {
+            if users.get(value).is_none() {
                 let user = String::from_utf8_lossy(value);
                 return Err(Error::message(format!("ERR No such user '{user}'")));
             }
-            filter.user = text(value);
+            filter.user = Some(value.to_vec());
         } else if is("maxage") {
             filter.max_age_s = Some(positive("ERR maxage should be greater than 0")?);
         } else if is("skipme") {
@@ -125,7 +125,7 @@ impl KillFilter {
         self.id.is_none_or(|id| id == client.id)
             && same(&self.addr, &client.addr)
             && same(&self.laddr, &client.laddr)
-            && same(&self.user, DEFAULT_USER)
+            && self.user.as_ref().is_none_or(|u| u == client.user.name())
             && self.class.is_none_or(|class| class == client.class())
             && self.max_age_s.is_none_or(|least| age_s >= least)
     }
@@ -198,7 +198,7 @@ impl Worker {
             mut filter,
             old_form,
             skip_me,
-        } = kill(argv)?;
+        } = kill(argv, &self.users)?;
         // Whoever asks gets the answer first, and is closed after it if it is meant too.
         let me_too = !skip_me && filter.matches(client, self.clock.unix_ms);
         filter.skip = Some(client.id);
@@ -311,11 +311,12 @@ mod tests {
 
     #[test]
     fn kill_has_two_forms_and_filters() {
-        let old = kill(&words("client kill 127.0.0.1:5")).unwrap();
+        let old = kill(&words("client kill 127.0.0.1:5"), &Users::new()).unwrap();
         assert!(old.old_form && !old.skip_me);
-        let new = kill(&words(
-            "client kill id 7 TYPE pubsub laddr a:1 skipme no maxage 3 user default",
-        ))
+        let new = kill(
+            &words("client kill id 7 TYPE pubsub laddr a:1 skipme no maxage 3 user default"),
+            &Users::new(),
+        )
         .unwrap();
         assert!(!new.old_form && !new.skip_me);
         assert_eq!(new.filter.id, Some(7));
@@ -330,7 +331,8 @@ mod tests {
             ("client kill id 1 type", "ERR syntax error"),
             ("client kill addr a foo b", "ERR syntax error"),
         ] {
-            assert_eq!(kill(&words(line)).unwrap_err().to_string(), error, "{line}");
+            let refused = kill(&words(line), &Users::new()).unwrap_err();
+            assert_eq!(refused.to_string(), error, "{line}");
         }
     }
 }

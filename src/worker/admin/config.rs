@@ -94,10 +94,14 @@ impl Worker {
     pub(super) fn configure(&mut self) {
         self.settings = self.shared.settings();
         self.settings_changed();
+        // The default user's password is a setting too.
+        self.take_users(&[], None);
         self.stats
             .slowlog
             .truncate(self.settings.latency.slowlog_max_len as usize);
         if self.core == 0 {
+            let most = self.settings.auth.acllog_max_len as usize;
+            self.shared.acl_log().trim(most);
             self.shared.measure_memory();
         }
         for listener in &self.listeners {

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use super::super::gather::Report;
 use super::super::machine::CpuTime;
 use super::info::{Text, View};
+use crate::acl::Reason;
 
 /// `a` in hundredths of `b`.
 fn percent(a: u64, b: u64) -> f64 {
@@ -337,6 +338,14 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
             "io_threaded_writes_processed",
         ],
     );
+    for (name, reason) in [
+        ("auth", Reason::Auth),
+        ("cmd", Reason::Command),
+        ("key", Reason::Key),
+        ("channel", Reason::Channel),
+    ] {
+        t.line(format_args!("acl_access_denied_{name}"), s.denied(reason));
+    }
     t.line(
         "client_output_buffer_limit_disconnections",
         s.output_limit_closes,

@@ -3,6 +3,7 @@
 //! Most concern every core: the core that got the command asks all of them (see
 //! [`super::gather`]), and the client waits until all have answered. Each family has a file.
 
+mod acl;
 mod clients;
 mod config;
 mod debug;
@@ -76,6 +77,17 @@ impl Worker {
             SessionCmd::MemoryDoctor => Ok(self.memory_doctor(client)),
             SessionCmd::MemoryPurge => Ok(self.memory_purge(client, index)),
             SessionCmd::MemoryStats => Ok(self.memory_stats(client, index)),
+            SessionCmd::AclWhoami
+            | SessionCmd::AclSetuser
+            | SessionCmd::AclDeluser
+            | SessionCmd::AclGetuser
+            | SessionCmd::AclList
+            | SessionCmd::AclUsers
+            | SessionCmd::AclLog
+            | SessionCmd::AclDryrun
+            | SessionCmd::AclGenpass
+            | SessionCmd::AclSave
+            | SessionCmd::AclLoad => self.acl(client, index, session, argv),
             SessionCmd::Debug => self.debug(client, index, argv),
             SessionCmd::Shutdown => self.shutdown(client, argv),
             SessionCmd::Lastsave
@@ -175,6 +187,10 @@ impl Worker {
             Question::Kill(filter) => Answer::Killed(self.kill_clients(filter)),
             Question::Configure => {
                 self.configure();
+                Answer::Done
+            }
+            Question::Users { removed, asker } => {
+                self.take_users(removed, *asker);
                 Answer::Done
             }
             Question::ResetStats => {
