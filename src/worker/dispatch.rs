@@ -161,7 +161,8 @@ impl Worker {
         };
         if flow != Flow::Stall {
             client.last = Some(row);
-            if monitored {
+            let shown_later = flow == Flow::Wait && row.name == "exec";
+            if monitored && !shown_later {
                 self.show_command(client, row, argv);
             }
         }

@@ -247,10 +247,16 @@ pub(super) fn request(rng: &mut Rng) -> Vec<Vec<u8>> {
 
 /// Answers that chance decides, or the order in which a table holds its members.
 fn free(local: &mut Local, args: &[Vec<u8>]) -> bool {
-    let table = |local: &mut Local| local.ask(&[b"OBJECT", b"ENCODING", &args[1]]).ends_with(b"skiplist\r\n");
+    let table = |local: &mut Local| {
+        local
+            .ask(&[b"OBJECT", b"ENCODING", &args[1]])
+            .ends_with(b"skiplist\r\n")
+    };
     match args[0].as_slice() {
         // All members are answered in the order of the set; some are drawn.
-        b"zrandmember" => table(local) || !matches!(&args[2][..], b"100" | b"0" | b"x" | b"1.5" | b""),
+        b"zrandmember" => {
+            table(local) || !matches!(&args[2][..], b"100" | b"0" | b"x" | b"1.5" | b"")
+        }
         b"zscan" => table(local),
         _ => false,
     }

@@ -451,4 +451,3 @@ impl Worker {
         item.blocked
     }
 }
-

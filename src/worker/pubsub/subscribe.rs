@@ -78,6 +78,9 @@ impl Worker {
             reply.array(2);
             reply.bulk("pong");
             reply.bulk(argv.get(1).unwrap_or(&&b""[..]));
+            if self.shared.attention().1 {
+                self.show_command(client, row, argv);
+            }
             return Some(Flow::Next);
         }
         None
@@ -98,12 +101,7 @@ impl Worker {
                 .hub
                 .subscribe(index, &mut subs, topic, name);
             let told = subs.told(topic);
-            confirm(
-                &mut self.reply(client),
-                verb(topic, true),
-                Some(name),
-                told,
-            );
+            confirm(&mut self.reply(client), verb(topic, true), Some(name), told);
         }
         client.subs = Some(subs);
         self.audience_changed();
