@@ -90,7 +90,7 @@ impl Worker {
             return Flow::Next;
         }
         if (client.subs.is_some() || client.monitors)
-            && let Some(flow) = self.to_listener(client, row, argv)
+            && let Some(flow) = self.listener_sends(client, row, argv)
         {
             return flow;
         }

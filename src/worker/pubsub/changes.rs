@@ -210,7 +210,7 @@ impl Worker {
     /// This core's part in client-side caching.
     pub(in crate::worker) fn report_tracking(&mut self) -> TrackingReport {
         let trackers = &self.pubsub.audience.trackers;
-        let (clients, prefixes) = (trackers.len(), trackers.prefixes.len());
+        let (clients, prefixes) = (trackers.count(), trackers.prefixes.len());
         let (mut keys, mut items) = (0, 0);
         if self.ks.has(self.core) {
             (keys, items) = self.ks.shard(self.core).tracked();

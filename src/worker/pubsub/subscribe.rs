@@ -47,7 +47,7 @@ fn allowed(row: &Command) -> bool {
 impl Worker {
     /// What becomes of a command of a client that listens or watches others, if not the usual.
     #[cold]
-    pub(in crate::worker) fn to_listener(
+    pub(in crate::worker) fn listener_sends(
         &mut self,
         client: &mut Client,
         row: &'static Command,
@@ -156,8 +156,9 @@ impl Worker {
     /// Tells the other cores whether anybody listens here.
     pub(super) fn audience_changed(&self) {
         let audience = &self.pubsub.audience;
-        let here =
-            audience.hub.count() + audience.monitors.len() as u64 + audience.trackers.len() as u64;
+        let here = audience.hub.count()
+            + audience.monitors.len() as u64
+            + audience.trackers.count() as u64;
         self.shared.set_audience(self.core, here);
     }
 

@@ -56,7 +56,7 @@ pub struct Trackers {
 
 impl Trackers {
     /// How many.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.clients.len()
     }
 
