@@ -404,6 +404,8 @@ bits! {
         DELETE = "delete",
         /// The other flags depend on the arguments.
         VARIABLE_FLAGS = "variable_flags",
+        /// It is no key, but has a slot like one (a sharded channel).
+        NOT_KEY = "not_key",
     }
 }
 

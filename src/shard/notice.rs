@@ -3,6 +3,8 @@
 //! Source: Redis, keyspace notifications. The classes are the letters of `notify-keyspace-events`; a command names the
 //! event in the call that makes the change, and the core publishes what has gathered when the command is done.
 
+use std::cell::Cell;
+
 pub use crate::settings::events::*;
 
 /// One event.
@@ -22,7 +24,13 @@ pub struct Notice {
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     pub(super) classes: u32,
-    pub(super) list: Vec<Notice>,
+    /// With each its place in the order of all that this thread noted: a command may change keys of several shards.
+    pub(super) list: Vec<(u64, Notice)>,
+}
+
+thread_local! {
+    /// Events noted so far. A command runs on one thread, whichever shards it has at hand.
+    static NOTED: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Notices {
@@ -30,12 +38,14 @@ impl Notices {
     pub(super) fn note(&mut self, class: u32, event: &'static str, db: u16, key: &[u8]) {
         if self.classes & class != 0 {
             let key = key.into();
-            self.list.push(Notice {
+            let place = NOTED.replace(NOTED.get() + 1);
+            let notice = Notice {
                 class,
                 event,
                 db,
                 key,
-            });
+            };
+            self.list.push((place, notice));
         }
     }
 }

@@ -113,8 +113,8 @@ impl Shard {
         self.signals.notices.classes & class != 0
     }
 
-    /// The keyspace events since the last call, in order.
-    pub fn take_notices(&mut self) -> Vec<notice::Notice> {
+    /// The keyspace events since the last call, each with its place among those of all shards at hand.
+    pub fn take_notices(&mut self) -> Vec<(u64, notice::Notice)> {
         std::mem::take(&mut self.signals.notices.list)
     }
 

@@ -92,7 +92,7 @@ impl Worker {
             return Flow::Next;
         }
         if (client.subs.is_some() || client.monitors)
-            && let Some(flow) = self.to_listener(client, row, argv)
+            && let Some(flow) = self.listener_sends(client, row, argv)
         {
             return flow;
         }
@@ -163,7 +163,8 @@ impl Worker {
         };
         if flow != Flow::Stall {
             client.last = Some(row);
-            if monitored {
+            let shown_later = flow == Flow::Wait && row.name == "exec";
+            if monitored && !shown_later {
                 self.show_command(client, row, argv);
             }
         }

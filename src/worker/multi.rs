@@ -23,31 +23,32 @@ fn asks_all(session: SessionCmd, argv: &[&[u8]]) -> bool {
     use SessionCmd::*;
     // The client that hears of changes in this one's place may be anywhere.
     let redirects = |arg: &&[u8]| arg.eq_ignore_ascii_case(b"redirect");
-    session == ClientTracking && argv.iter().any(redirects) || matches!(
-        session,
-        Info | ClientList
-            | ClientKill
-            | ClientUnblock
-            | ConfigSet
-            | ConfigResetstat
-            | ConfigRewrite
-            | SlowlogGet
-            | SlowlogLen
-            | SlowlogReset
-            | LatencyHistogram
-            | MemoryStats
-            | MemoryPurge
-            | EncryptionStatus
-            | PubsubChannels(_)
-            | PubsubNumsub(_)
-            | PubsubNumpat
-            | AclSetuser
-            | AclDeluser
-            | AclSave
-            | AclLoad
-            | Shutdown
-            | Debug
-    )
+    session == ClientTracking && argv.iter().any(redirects)
+        || matches!(
+            session,
+            Info | ClientList
+                | ClientKill
+                | ClientUnblock
+                | ConfigSet
+                | ConfigResetstat
+                | ConfigRewrite
+                | SlowlogGet
+                | SlowlogLen
+                | SlowlogReset
+                | LatencyHistogram
+                | MemoryStats
+                | MemoryPurge
+                | EncryptionStatus
+                | PubsubChannels(_)
+                | PubsubNumsub(_)
+                | PubsubNumpat
+                | AclSetuser
+                | AclDeluser
+                | AclSave
+                | AclLoad
+                | Shutdown
+                | Debug
+        )
 }
 
 impl Worker {

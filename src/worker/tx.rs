@@ -21,7 +21,7 @@ use super::pubsub::Unplaced;
 use super::slab::Id;
 use super::tick::Flow;
 use super::{Home, Worker};
-use crate::command::{Command, Run, SessionCmd, Wait, flag};
+use crate::command::{Command, Run, SessionCmd, Wait, flag, lookup};
 use crate::resp::Reply;
 use crate::settings::Fsync;
 use crate::shard::Shard;
@@ -324,7 +324,8 @@ impl Worker {
             }
             _ => {}
         }
-        if let (Some(id), Some(taken)) = (client.take(), taken) {
+        if let (Some(id), Some(mut taken)) = (client.take(), taken) {
+            self.hand_over(&mut taken);
             self.clients.put(id.index, taken);
         }
         self.give_back(id, tx, &lsns);
@@ -482,6 +483,13 @@ impl Worker {
             }
             (Work::Exec(queue, watched), Some(client)) => {
                 self.exec(client, queue, &watched, reply);
+                // Where EXEC was sent on its way before, it is shown now, behind what it carried out.
+                if matches!(client.waiting, Waiting::Tx(_))
+                    && self.shared.attention().1
+                    && let Some((row, _)) = lookup(b"exec")
+                {
+                    self.show_command(client, row, &[b"exec"]);
+                }
             }
             (Work::Watch(keys), Some(client)) => {
                 for key in keys {

@@ -22,6 +22,7 @@ mod limits;
 mod many;
 mod nonces;
 mod oracle;
+mod pubsub;
 mod resp;
 mod shutdown;
 mod startup;

@@ -4,7 +4,7 @@
 //! carries all of them out.
 
 use super::help::help;
-use super::row::{Command, Group, Route, Run, flag};
+use super::row::{Command, Group, KeySpec, Route, Run, flag, key};
 use super::session::SessionCmd;
 
 /// What is listened to.
@@ -76,6 +76,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "ssubscribe",
+        keys: &[KeySpec::rest(1, 1, key::NOT_KEY)],
         since: "7.0.0",
         summary: "Listens to sharded channels.",
         syntax: "shardchannel [shardchannel ...]",
@@ -84,6 +85,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "sunsubscribe",
+        keys: &[KeySpec::rest(1, 1, key::NOT_KEY)],
         arity: -1,
         since: "7.0.0",
         summary: "Stops listening to sharded channels, or to all of them.",
@@ -103,6 +105,7 @@ pub(super) const ROWS: &[Command] = &[
     },
     Command {
         name: "spublish",
+        keys: &[KeySpec::one(1, key::NOT_KEY)],
         arity: 3,
         flags: ALLOWED | flag::FAST,
         since: "7.0.0",

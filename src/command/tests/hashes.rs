@@ -572,7 +572,7 @@ fn events_are_those_of_redis() {
     let mut events = |local: &mut Local| {
         let mut names: Vec<&str> = Vec::new();
         for shard in local.ks.present() {
-            names.extend(shard.take_notices().iter().map(|notice| notice.event));
+            names.extend(shard.take_notices().iter().map(|(_, notice)| notice.event));
         }
         names
     };

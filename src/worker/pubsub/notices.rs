@@ -30,7 +30,8 @@ impl Worker {
                 all.flushed |= changes.flushed;
             }
         }
-        for notice in notices {
+        notices.sort_by_key(|(place, _)| *place);
+        for (_, notice) in notices {
             self.publish_event(&notice);
         }
         self.tell_changes(all, author);

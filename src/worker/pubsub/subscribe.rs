@@ -47,7 +47,7 @@ fn allowed(row: &Command) -> bool {
 impl Worker {
     /// What becomes of a command of a client that listens or watches others, if not the usual.
     #[cold]
-    pub(in crate::worker) fn to_listener(
+    pub(in crate::worker) fn listener_sends(
         &mut self,
         client: &mut Client,
         row: &'static Command,
@@ -78,6 +78,9 @@ impl Worker {
             reply.array(2);
             reply.bulk("pong");
             reply.bulk(argv.get(1).unwrap_or(&&b""[..]));
+            if self.shared.attention().1 {
+                self.show_command(client, row, argv);
+            }
             return Some(Flow::Next);
         }
         None
@@ -98,12 +101,7 @@ impl Worker {
                 .hub
                 .subscribe(index, &mut subs, topic, name);
             let told = subs.told(topic);
-            confirm(
-                &mut self.reply(client),
-                verb(topic, true),
-                Some(name),
-                told,
-            );
+            confirm(&mut self.reply(client), verb(topic, true), Some(name), told);
         }
         client.subs = Some(subs);
         self.audience_changed();
@@ -158,8 +156,9 @@ impl Worker {
     /// Tells the other cores whether anybody listens here.
     pub(super) fn audience_changed(&self) {
         let audience = &self.pubsub.audience;
-        let here =
-            audience.hub.count() + audience.monitors.len() as u64 + audience.trackers.len() as u64;
+        let here = audience.hub.count()
+            + audience.monitors.len() as u64
+            + audience.trackers.count() as u64;
         self.shared.set_audience(self.core, here);
     }
 
