@@ -507,8 +507,7 @@ impl Codec for OutputLimits {
         v.classes().map(one).join(" ")
     }
     fn accepts(&self) -> String {
-        "CLASS HARD SOFT TIME for one or both of normal and pubsub, such as pubsub 32MiB 8MiB 60s"
-            .into()
+        "CLASS HARD SOFT TIME for one or both of normal and pubsub, such as pubsub 32MiB 8MiB 60s".into()
     }
 }
 
@@ -538,13 +537,11 @@ impl Codec for Events {
         text.chars().try_fold(0, |bits, letter| {
             let bit = match letter {
                 'A' => Some(events::ALL),
-                _ => EVENTS
-                    .iter()
-                    .find(|(l, _)| *l == letter)
-                    .map(|(_, bit)| *bit),
+                _ => EVENTS.iter().find(|(l, _)| *l == letter).map(|(_, bit)| *bit),
             };
-            bit.map(|bit| bits | bit)
-                .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned())
+            bit.map(|bit| bits | bit).ok_or_else(|| {
+                "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()
+            })
         })
     }
     fn ours(&self, value: &u32) -> String {

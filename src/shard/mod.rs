@@ -33,9 +33,9 @@ mod signals;
 mod slots;
 mod split;
 mod table;
-mod tracking;
 mod uses;
 mod value;
+mod tracking;
 mod watch;
 pub mod wire;
 
@@ -53,6 +53,6 @@ pub use object::Object;
 pub use recover::Misfit;
 pub use shard::{Shard, Stats};
 pub use split::split;
-pub use tracking::{Changes, Invalid};
 pub use uses::Frequency;
+pub use tracking::{Changes, Invalid};
 pub use value::{Decimal, Dump, Expire, Key, Kind, Meta, Ms, Owned, Value, parse_int};

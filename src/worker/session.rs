@@ -347,7 +347,10 @@ impl Worker {
             client.conn.input.capacity() - client.conn.input.len(),
             client.multi.as_ref().map_or(0, |queue| queue.bytes),
             client.conn.owed(),
-            client.conn.owed() + client.conn.input.capacity() + listens_bytes + size_of::<Client>(),
+            client.conn.owed()
+                + client.conn.input.capacity()
+                + listens_bytes
+                + size_of::<Client>(),
             client.last.map_or("NULL", |row| row.name),
             text(client.user.name()),
             client.proto.number(),

@@ -38,7 +38,9 @@ enum Shown {
 fn shown(argv: &[&[u8]]) -> Result<Shown, Error> {
     match argv {
         [_, _] => Ok(Shown::All),
-        [_, _, option, kind] if option.eq_ignore_ascii_case(b"type") => class(kind).map(Shown::Of),
+        [_, _, option, kind] if option.eq_ignore_ascii_case(b"type") => {
+            class(kind).map(Shown::Of)
+        }
         [_, _, option, ids @ ..] if option.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
             let ids = ids.iter().map(|id| {
                 let id = parse_i64(id).ok_or(Error::Text("ERR Invalid client ID"))?;

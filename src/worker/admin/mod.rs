@@ -213,7 +213,9 @@ impl Worker {
                 self.unblock(from, *client, *error);
                 return;
             }
-            Question::Channels { topic, pattern } => self.channels_here(*topic, pattern.as_deref()),
+            Question::Channels { topic, pattern } => {
+                self.channels_here(*topic, pattern.as_deref())
+            }
             Question::Listeners { topic, names } => self.listeners_here(*topic, names),
             Question::Known(id) => Answer::Known(self.client_numbers.contains_key(id)),
             Question::ActiveExpiry(on) => {

@@ -34,7 +34,13 @@ fn names<'k>(keys: impl ExactSizeIterator<Item = &'k [u8]>) -> Vec<u8> {
 impl Worker {
     /// Remembers that a client keeps copies of what this command read.
     #[cold]
-    pub(in crate::worker) fn remember(&mut self, row: &Command, db: u16, id: u64, argv: &[&[u8]]) {
+    pub(in crate::worker) fn remember(
+        &mut self,
+        row: &Command,
+        db: u16,
+        id: u64,
+        argv: &[&[u8]],
+    ) {
         if !row.has(flag::READONLY) {
             return;
         }
@@ -136,7 +142,11 @@ impl Worker {
         if let Some(tracker) = audience.trackers.get(id)
             && tracker.redirect == to
         {
-            post.push(tracker.index, Kind::Broken, format!(":{to}\r\n").as_bytes());
+            post.push(
+                tracker.index,
+                Kind::Broken,
+                format!(":{to}\r\n").as_bytes(),
+            );
             audience.trackers.set_broken(id);
         }
     }
@@ -174,10 +184,8 @@ impl Worker {
     pub(super) fn hear_changed(&mut self, keys: &[(Box<[u8]>, u64)]) -> u32 {
         let mut told = Vec::new();
         for (prefix, ids) in &self.pubsub.audience.trackers.prefixes {
-            let hit: Vec<&(Box<[u8]>, u64)> = keys
-                .iter()
-                .filter(|key| key.0.starts_with(prefix))
-                .collect();
+            let hit: Vec<&(Box<[u8]>, u64)> =
+                keys.iter().filter(|key| key.0.starts_with(prefix)).collect();
             if hit.is_empty() {
                 continue;
             }
@@ -187,7 +195,8 @@ impl Worker {
                     told.push((id, all.clone()));
                     continue;
                 }
-                let others: Vec<&[u8]> = hit.iter().filter(|k| k.1 != id).map(|k| &*k.0).collect();
+                let others: Vec<&[u8]> =
+                    hit.iter().filter(|k| k.1 != id).map(|k| &*k.0).collect();
                 if !others.is_empty() {
                     told.push((id, Arc::new(names(others.into_iter()))));
                 }

@@ -40,10 +40,7 @@ fn is_secret(row: &Command, argv: &[&[u8]], i: usize) -> bool {
     match row.run {
         Run::Session(SessionCmd::Auth) => i > 0,
         Run::Session(SessionCmd::Hello) => {
-            let auth = |at: usize| {
-                argv.get(at)
-                    .is_some_and(|w| w.eq_ignore_ascii_case(b"auth"))
-            };
+            let auth = |at: usize| argv.get(at).is_some_and(|w| w.eq_ignore_ascii_case(b"auth"));
             // The name and the password behind AUTH; the word is looked for where an option may stand.
             i >= 3 && (auth(i - 1) || (i >= 4 && auth(i - 2)))
         }
@@ -147,12 +144,8 @@ mod tests {
             &[b"auth", b"sesame"],
             &[b"auth", b"sesame-user", b"sesame"],
             &[b"hello", b"3", b"AUTH", b"sesame", b"sesame"],
-            &[
-                b"hello", b"3", b"setname", b"n", b"auth", b"sesame", b"sesame",
-            ],
-            &[
-                b"hello", b"3", b"setname", b"auth", b"auth", b"sesame", b"sesame",
-            ],
+            &[b"hello", b"3", b"setname", b"n", b"auth", b"sesame", b"sesame"],
+            &[b"hello", b"3", b"setname", b"auth", b"auth", b"sesame", b"sesame"],
         ];
         for argv in rows {
             let line = shown(argv);

@@ -41,12 +41,17 @@ fn writes(row: &Command, client: &Client) -> bool {
             queue.is_some_and(|queue| {
                 queue.commands.iter().any(|queued| {
                     queued.command.has(flag::WRITE)
-                        || matches!(queued.command.run, Run::Session(SessionCmd::Publish(_)))
+                        || matches!(
+                            queued.command.run,
+                            Run::Session(SessionCmd::Publish(_))
+                        )
                 })
             })
         }
         // A script that does not say it only reads may write; PFCOUNT keeps what it counted.
-        _ => row.has(flag::WRITE) || matches!(row.name, "eval" | "evalsha" | "fcall" | "pfcount"),
+        _ => {
+            row.has(flag::WRITE) || matches!(row.name, "eval" | "evalsha" | "fcall" | "pfcount")
+        }
     }
 }
 

@@ -98,7 +98,12 @@ impl Worker {
                 .hub
                 .subscribe(index, &mut subs, topic, name);
             let told = subs.told(topic);
-            confirm(&mut self.reply(client), verb(topic, true), Some(name), told);
+            confirm(
+                &mut self.reply(client),
+                verb(topic, true),
+                Some(name),
+                told,
+            );
         }
         client.subs = Some(subs);
         self.audience_changed();

@@ -136,7 +136,8 @@ fn parse(argv: &[&[u8]]) -> Result<Request, Error> {
     Ok(request)
 }
 
-const NO_SUCH_CLIENT: Error = Error::Text("ERR The client ID you want redirect to does not exist");
+const NO_SUCH_CLIENT: Error =
+    Error::Text("ERR The client ID you want redirect to does not exist");
 
 fn overlap(a: &[u8], b: &[u8]) -> bool {
     a.starts_with(b) || b.starts_with(a)
