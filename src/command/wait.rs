@@ -54,13 +54,13 @@ impl Ctx<'_> {
 /// A timeout in seconds, as BLPOP takes it; in milliseconds, rounded up, `None` for ever.
 pub(super) fn timeout(arg: &[u8]) -> Result<Option<u64>, Error> {
     let wrong = Error::Text("ERR timeout is not a float or out of range");
-    let seconds = parse_f64(arg).ok_or(wrong.clone())?;
+    let seconds = parse_f64(arg).ok_or(wrong)?;
     if seconds < 0.0 {
         return Err(Error::Text("ERR timeout is negative"));
     }
     let ms = (seconds * 1000.0).ceil();
     if ms > (i64::MAX / 2) as f64 {
-        return Err(wrong);
+        return Err(Error::Text("ERR timeout is out of range"));
     }
     Ok((ms > 0.0).then_some(ms as u64))
 }

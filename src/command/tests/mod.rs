@@ -9,6 +9,7 @@ mod hashes;
 mod geo;
 mod keys;
 mod laws;
+mod list;
 mod random;
 mod redis;
 mod streams;
