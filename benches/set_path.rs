@@ -178,6 +178,8 @@ fn tick(
             now_us: NOW * 1000,
             random: 1,
             first: Some(*key),
+            may_wait: false,
+            wait: None,
             max_string: ferrite_server::limits::BULK_LEN,
             reply: Reply {
                 buf: out,

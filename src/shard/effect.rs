@@ -290,7 +290,7 @@ impl<'a> Effect<'a> {
         let op = at.byte()?;
         let effect = match op {
             SET => {
-                let (db, klen, vlen) = (at.db()?, at.len()?, at.len()?);
+                let (db, klen, vlen) = (at.db()?, at.length()?, at.length()?);
                 Effect::Set {
                     db,
                     key: at.take(klen)?,
@@ -299,7 +299,7 @@ impl<'a> Effect<'a> {
                 }
             }
             SET_AT => {
-                let (db, klen, vlen, expire) = (at.db()?, at.len()?, at.len()?, at.number()?);
+                let (db, klen, vlen, expire) = (at.db()?, at.length()?, at.length()?, at.number()?);
                 let expire = Some(expire).filter(|&at| at != 0)?;
                 Effect::Set {
                     db,
@@ -309,14 +309,14 @@ impl<'a> Effect<'a> {
                 }
             }
             DEL => {
-                let (db, klen) = (at.db()?, at.len()?);
+                let (db, klen) = (at.db()?, at.length()?);
                 Effect::Del {
                     db,
                     key: at.take(klen)?,
                 }
             }
             EXPIRE_AT => {
-                let (db, when, klen) = (at.db()?, at.number()?, at.len()?);
+                let (db, when, klen) = (at.db()?, at.number()?, at.length()?);
                 Effect::ExpireAt {
                     db,
                     key: at.take(klen)?,
@@ -324,7 +324,7 @@ impl<'a> Effect<'a> {
                 }
             }
             APPEND => {
-                let (db, klen, vlen) = (at.db()?, at.len()?, at.len()?);
+                let (db, klen, vlen) = (at.db()?, at.length()?, at.length()?);
                 Effect::Append {
                     db,
                     key: at.take(klen)?,
@@ -332,7 +332,7 @@ impl<'a> Effect<'a> {
                 }
             }
             SET_RANGE => {
-                let (db, klen, vlen, offset) = (at.db()?, at.len()?, at.len()?, at.number()?);
+                let (db, klen, vlen, offset) = (at.db()?, at.length()?, at.length()?, at.number()?);
                 if offset.checked_add(vlen as u64)? > MAX_LEN {
                     return None;
                 }
@@ -358,7 +358,7 @@ impl<'a> Effect<'a> {
                 }
             }
             RESTORE => {
-                let (db, klen, olen, expire) = (at.db()?, at.len()?, at.len()?, at.number()?);
+                let (db, klen, olen, expire) = (at.db()?, at.length()?, at.length()?, at.number()?);
                 let expire = Some(expire).filter(|&at| at != 0);
                 Effect::Restore {
                     db,
@@ -369,7 +369,7 @@ impl<'a> Effect<'a> {
             }
             ALTER => {
                 let (db, kind) = (at.db()?, u8::try_from(at.number()?).ok()?);
-                let (klen, olen) = (at.len()?, at.len()?);
+                let (klen, olen) = (at.length()?, at.length()?);
                 Effect::Alter {
                     db,
                     key: at.take(klen)?,

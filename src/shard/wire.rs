@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
 
     /// A length.
     #[inline]
-    pub fn len(&mut self) -> Option<usize> {
+    pub fn length(&mut self) -> Option<usize> {
         self.number()
             .filter(|&len| len <= MAX_LEN)
             .map(|len| len as usize)
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
     /// A byte string.
     #[inline]
     pub fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = self.len()?;
+        let len = self.length()?;
         self.take(len)
     }
 

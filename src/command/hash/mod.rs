@@ -269,11 +269,10 @@ fn hgetall(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
-fn one_side(
-    ctx: &mut Ctx<'_>,
-    args: &[&[u8]],
-    side: for<'f> fn((&'f [u8], &'f [u8])) -> &'f [u8],
-) -> Result<(), Error> {
+/// Field or value of a pair.
+type Side = for<'f> fn((&'f [u8], &'f [u8])) -> &'f [u8];
+
+fn one_side(ctx: &mut Ctx<'_>, args: &[&[u8]], side: Side) -> Result<(), Error> {
     let k = ctx.key(args[1]);
     let now = ctx.now;
     let Some(hash) = ctx.ks.read::<Hash>(&k, now)? else {

@@ -5,8 +5,8 @@
 //! where there is one; `laws` to what has to hold for any request.
 
 mod bits;
-mod hashes;
 mod geo;
+mod hashes;
 mod keys;
 mod laws;
 mod list;

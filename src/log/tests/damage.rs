@@ -239,7 +239,8 @@ fn cut_near_any_block_of_two_logs_it_gives_a_prefix_or_a_name() {
         let tally = judged(&disk, 2, |disk, tally, (n, threads)| {
             for name in names(disk) {
                 let bytes = disk.content(&name).unwrap();
-                let near = |c: &usize| c % BLOCK < 3 || c % BLOCK > BLOCK - 3 || c % 61 == 0;
+                let near =
+                    |c: &usize| c % BLOCK < 3 || c % BLOCK > BLOCK - 3 || c.is_multiple_of(61);
                 for cut in (0..bytes.len()).filter(near).skip(n).step_by(threads) {
                     disk.put(&name, bytes[..cut].to_vec());
                     let what = format_args!("{algorithm}: {name} cut at {cut}");

@@ -251,10 +251,10 @@ impl Hash {
     fn put(&mut self, pairs: &Items<'_>, time: Time) -> usize {
         let long = |item: &[u8]| item.len() > SHORT;
         if pairs.len() / 2 > PACK || pairs.iter().any(long) {
-            self.to_table();
+            self.turn_table();
         }
         if matches!(time, Time::At(_)) {
-            self.to_timed();
+            self.turn_timed();
         }
         let mut new = 0;
         for (name, value) in pairs.pairs() {
@@ -274,7 +274,7 @@ impl Hash {
                 Form::Table(table) => table.put(name, value, time),
             });
             if self.len() > PACK {
-                self.to_table();
+                self.turn_table();
             }
         }
         if let Form::Timed(timed) = &mut self.0 {
@@ -305,7 +305,7 @@ impl Hash {
     /// many had one.
     fn expire(&mut self, at: Option<Ms>, names: &Items<'_>) -> usize {
         if at.is_some() && names.iter().any(|name| self.entry(name).is_some()) {
-            self.to_timed();
+            self.turn_timed();
         }
         let count = names
             .iter()
@@ -321,13 +321,13 @@ impl Hash {
         count
     }
 
-    fn to_timed(&mut self) {
+    fn turn_timed(&mut self) {
         if let Form::Pack(pack) = &self.0 {
             self.0 = Form::Timed(Box::new(Timed::of(pack)));
         }
     }
 
-    fn to_table(&mut self) {
+    fn turn_table(&mut self) {
         if matches!(self.0, Form::Table(_)) {
             return;
         }
@@ -464,8 +464,8 @@ impl Collection for Hash {
         }
         let mut hash = Hash::empty();
         match letter {
-            b'x' => hash.to_timed(),
-            b't' => hash.to_table(),
+            b'x' => hash.turn_timed(),
+            b't' => hash.turn_table(),
             _ => return None,
         }
         let mut from = Reader::new(rest);

@@ -77,9 +77,14 @@ pub trait Collection: Sized {
     /// Elements held.
     fn len(&self) -> usize;
 
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Whether its key goes with it: without elements, for all but streams.
     fn is_gone(&self) -> bool {
-        self.len() == 0
+        self.is_empty()
     }
 
     /// Bytes on the heap, estimated, itself not included. Asked before and after every change: takes constant time.

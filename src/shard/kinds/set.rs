@@ -126,7 +126,7 @@ impl Set {
                 };
                 let new = ints.insert(n);
                 if ints.len() > INTS {
-                    self.to_table();
+                    self.turn_table();
                 }
                 new
             }
@@ -137,7 +137,7 @@ impl Set {
                 if pack.len() < PACK && member.len() <= SHORT {
                     pack.push(member);
                 } else {
-                    self.to_table().insert(member.into());
+                    self.turn_table().insert(member.into());
                 }
                 true
             }
@@ -155,7 +155,7 @@ impl Set {
             pack.push(member);
             self.0 = Form::Pack(pack);
         } else {
-            self.to_table().insert(member.into());
+            self.turn_table().insert(member.into());
         }
         true
     }
@@ -183,11 +183,11 @@ impl Set {
             Form::Table(_) => true,
         };
         if !fits {
-            self.to_table();
+            self.turn_table();
         }
     }
 
-    fn to_table(&mut self) -> &mut Dict<Box<[u8]>> {
+    fn turn_table(&mut self) -> &mut Dict<Box<[u8]>> {
         if !matches!(self.0, Form::Table(_)) {
             let mut table = Box::<Dict<Box<[u8]>>>::default();
             let mut scratch = Decimal::default();

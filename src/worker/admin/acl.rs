@@ -311,7 +311,6 @@ fn generate(argv: &[&[u8]]) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn passwords_have_the_bits_asked_for() {

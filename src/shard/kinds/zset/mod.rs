@@ -320,11 +320,10 @@ impl fmt::Debug for Zset {
 
 impl PartialEq for Zset {
     fn eq(&self, other: &Zset) -> bool {
-        let same =
-            |(a, b): ((&[u8], f64), (&[u8], f64))| a.0 == b.0 && a.1.to_bits() == b.1.to_bits();
+        let mut both = self.iter().zip(other.iter());
         self.encoding() == other.encoding()
             && self.len() == other.len()
-            && self.iter().zip(other.iter()).all(same)
+            && both.all(|((a, x), (b, y))| a == b && x.to_bits() == y.to_bits())
     }
 }
 

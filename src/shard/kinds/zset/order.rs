@@ -289,7 +289,7 @@ fn renumber(node: &mut Node, place: &impl Before, to: u32) -> First {
 impl Order {
     /// Checks every promise of the shape, and counts the entries.
     pub(super) fn verify(&self, members: &Members) -> usize {
-        fn below(node: &Node, members: &Members, depth: usize, all: &mut Vec<Entry>) -> usize {
+        fn below(node: &Node, depth: usize, all: &mut Vec<Entry>) -> usize {
             match node {
                 Node::Leaf(leaf) => {
                     all.extend((0..leaf.len()).map(|at| leaf.get(at)));
@@ -300,7 +300,7 @@ impl Order {
                     let mut depths = Vec::new();
                     for (at, kid) in inner.kids.iter().enumerate() {
                         let start = all.len();
-                        depths.push(below(&kid.node, members, depth + 1, all));
+                        depths.push(below(&kid.node, depth + 1, all));
                         assert_eq!(all.len() - start, kid.count as usize);
                         assert!(kid.count > 0);
                         assert!(at == 0 || all[start] == kid.first());
@@ -321,7 +321,7 @@ impl Order {
             }
         }
         let mut all = Vec::new();
-        below(&self.root, members, 0, &mut all);
+        below(&self.root, 0, &mut all);
         for pair in all.windows(2) {
             let (score, id) = pair[1];
             assert!(is_before(pair[0], score, members.bytes(id), members));

@@ -125,9 +125,9 @@ impl World {
                     last: (last.1, &last.0),
                 });
                 assert_eq!(counts.removed, to - from);
-                all[from..to]
-                    .iter()
-                    .for_each(|(m, _)| drop(self.model.remove(m)));
+                all[from..to].iter().for_each(|(m, _)| {
+                    self.model.remove(m);
+                });
             }
             Step::Fill(from, count, how) => {
                 let list: Vec<_> = (from..from + count)
@@ -226,7 +226,9 @@ proptest! {
         world.put(&list);
         let (mut met, mut cursor) = (BTreeSet::new(), 0);
         for (count, step) in steps.into_iter().chain(std::iter::repeat((50, Step::Put(Vec::new())))) {
-            cursor = world.set.scan(cursor, count, |member, _| drop(met.insert(member.to_vec())));
+            cursor = world.set.scan(cursor, count, |member, _| {
+                met.insert(member.to_vec());
+            });
             if cursor == 0 {
                 break;
             }
