@@ -484,7 +484,9 @@ fn no_row_is_run_without_its_command() {
 
 #[test]
 fn no_row_touches_a_key_without_its_pattern() {
-    for (row, id, args) in rows().filter(|(row, ..)| !row.keys.is_empty()) {
+    // Sharded channels stand where keys do, and are none.
+    let keyed = |row: &Command| row.keys.iter().any(|spec| spec.flags & key::NOT_KEY == 0);
+    for (row, id, args) in rows().filter(|(row, ..)| keyed(row)) {
         let name = row.name;
         let refs: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let mut keys = Vec::new();

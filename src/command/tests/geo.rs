@@ -61,7 +61,7 @@ const KEYS: &[&str] = &["a", "b", "a", "b", "c", "none", "text"];
 const MEMBERS: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h", "i", "none"];
 const UNITS: &[&str] = &["m", "km", "MI", "ft", "x"];
 const FIGURES: &[&str] = &[
-    "0", "100", "200", "1000", "5000", "0.5", "200000", "20000000", "50", "-1", "x",
+    "0", "100", "200", "1000", "5000", "0.5", "200000", "5000", "50", "-1", "x",
 ];
 
 pub(super) fn request(rng: &mut Rng) -> Vec<Vec<u8>> {
