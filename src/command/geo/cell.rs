@@ -103,10 +103,14 @@ impl Cell {
         }
     }
 
-    /// The cell so many columns to the east and rows to the north, round the edges of the map.
+    /// The cell so many columns to the east and rows to the north, round the edges of the map. A place on the eastern or
+    /// northern edge itself is in a cell beyond it; as in Redis it stays there in the direction in which nothing moves.
     fn beside(&self, columns: i32, rows: i32) -> Cell {
         let all = (1u64 << self.step) - 1;
-        let turn = |n: u32, by: i32| (i64::from(n) + i64::from(by)) as u64 & all;
+        let turn = |n: u32, by: i32| match by {
+            0 => u64::from(n),
+            _ => (i64::from(n) + i64::from(by)) as u64 & all,
+        };
         let row = turn(gather(self.bits), rows) as u32;
         let column = turn(gather(self.bits >> 1), columns) as u32;
         Cell {

@@ -65,8 +65,12 @@ pub struct Counts {
 
 impl Zset {
     /// The set of these entries. A set that is made at once takes the form that fits its entries.
-    pub fn of_entries<'a>(entries: impl IntoIterator<Item = (f64, &'a [u8])>) -> Zset {
+    pub fn of_entries<'a>(entries: impl Iterator<Item = (f64, &'a [u8])> + Clone) -> Zset {
         let mut set = Zset::empty();
+        let long = |(_, member): (f64, &[u8])| member.len() > small::MEMBER;
+        if entries.clone().nth(small::ENTRIES).is_some() || entries.clone().any(long) {
+            set.grow_large();
+        }
         for (score, member) in entries {
             set.put(member, score);
         }

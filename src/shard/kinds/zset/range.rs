@@ -7,12 +7,14 @@ use super::{Form, Zset};
 use crate::shard::kinds::pack;
 
 /// Entries in order, or in the opposite one.
+#[derive(Clone)]
 pub struct Range<'a> {
     source: Source<'a>,
     backwards: bool,
     left: usize,
 }
 
+#[derive(Clone)]
 enum Source<'a> {
     Small(pack::Iter<'a>),
     Large {
