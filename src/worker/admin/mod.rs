@@ -287,7 +287,8 @@ impl Worker {
             cpu: self.cpu,
             stats: self.stats.snapshot(latencies),
             clients,
-            blocked: self.blocked_clients(),
+            // Who waits for the end of a pause is counted too, as in Redis.
+            blocked: self.blocked_clients() + self.pubsub.postponed.len(),
             client_bytes,
             cpu_time: machine::cpu_time(Whose::Thread),
             largest,
