@@ -288,7 +288,7 @@ impl Worker {
             stats: self.stats.snapshot(latencies),
             clients,
             // Who waits for the end of a pause is counted too, as in Redis.
-            blocked: self.blocked_clients() + self.pubsub.postponed.len(),
+            blocked: self.blocked_clients() + self.pubsub.paused_clients(),
             client_bytes,
             cpu_time: machine::cpu_time(Whose::Thread),
             largest,

@@ -70,6 +70,13 @@ fn parse(argv: &[&[u8]], now_ms: u64) -> Result<Pause, Error> {
     })
 }
 
+impl super::Pubsub {
+    /// Clients that wait for the end of a pause.
+    pub(in crate::worker) fn paused_clients(&self) -> usize {
+        self.postponed.len()
+    }
+}
+
 impl Worker {
     /// Lets a command wait for the end of the pause, if it has to.
     #[cold]
