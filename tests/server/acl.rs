@@ -769,6 +769,11 @@ fn redis_and_ferrite_agree_on_random_rules() {
         for password in ["<one", "<two"] {
             a = a.replace(password, "<");
         }
+        // Of several open brackets, which one is named differs.
+        let unmatched = |text: &str| text.starts_with("ERR Unmatched parenthesis");
+        if unmatched(&a) && unmatched(&b) {
+            continue;
+        }
         assert_eq!(a, b, "round {round}: {line:?}");
         let (a, b) = (theirs.say("ACL GETUSER u"), ours.say("ACL GETUSER u"));
         if a == Value::Null {
