@@ -182,6 +182,11 @@ fn describe_keys(reply: &mut Reply<'_>, spec: &KeySpec) {
     reply.map(2);
     reply.bulk("type");
     match spec.begin {
+        Begin::Stored | Begin::Made => {
+            reply.bulk("unknown");
+            reply.bulk("spec");
+            reply.map(0);
+        }
         Begin::At(at) | Begin::Counted(at) => {
             reply.bulk("index");
             reply.bulk("spec");
@@ -203,6 +208,12 @@ fn describe_keys(reply: &mut Reply<'_>, spec: &KeySpec) {
     reply.map(2);
     reply.bulk("type");
     let limit = i64::from(matches!(spec.begin, Begin::Behind(..))) * 2;
+    if matches!(spec.begin, Begin::Stored | Begin::Made) {
+        reply.bulk("unknown");
+        reply.bulk("spec");
+        reply.map(0);
+        return;
+    }
     let numbers: [(&str, i64); 3] = if let Begin::Counted(_) = spec.begin {
         reply.bulk("keynum");
         [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]

@@ -46,6 +46,7 @@ pub use rename::database;
 pub use row::{Begin, Command, Group, KeySpec, Route, Run, acl, flag, key};
 pub use scan::cursor_slot;
 pub use session::SessionCmd;
+pub use sort::makes_up_keys;
 pub use table::{all, by_id, first_subcommand, keys_of, keys_with_flags, lookup, named, resolve};
 pub use wait::{Nil, Wait};
 

@@ -123,6 +123,8 @@ pub enum Route {
     Key,
     /// Those of all its keys, see [`super::keys_of`].
     Keys,
+    /// The same; every shard where its arguments make up the names of further keys, see [`super::makes_up_keys`].
+    Made,
     /// Every shard.
     All,
     /// That of the slot in its cursor, see [`super::cursor_slot`].
@@ -154,6 +156,10 @@ pub enum Begin {
     Behind(&'static str, u8),
     /// Behind a word, each time it stands somewhere from an index on; one key each time.
     Each(&'static str, u8),
+    /// Behind the last STORE among SORT's options.
+    Stored,
+    /// Nowhere: the names are made up of what the other keys hold.
+    Made,
 }
 
 impl KeySpec {
@@ -211,6 +217,16 @@ impl KeySpec {
     pub const fn option(word: &'static str, from: u8, flags: u32) -> KeySpec {
         KeySpec {
             begin: Begin::Each(word, from),
+            last: 0,
+            step: 1,
+            flags,
+        }
+    }
+
+    /// Keys that only the command itself can find: SORT's.
+    pub const fn found(begin: Begin, flags: u32) -> KeySpec {
+        KeySpec {
+            begin,
             last: 0,
             step: 1,
             flags,

@@ -320,6 +320,11 @@ fn each_key(spec: &KeySpec, args: &[&[u8]], mut f: impl FnMut(usize)) -> Result<
             }
             return Ok(());
         }
+        Begin::Stored => {
+            sort::destination(args).into_iter().for_each(f);
+            return Ok(());
+        }
+        Begin::Made => return Ok(()),
     };
     (first..end).step_by(step).for_each(f);
     Ok(())
@@ -422,7 +427,7 @@ mod tests {
             assert!(!container || !row.subcommands.is_empty(), "{name}");
             // A route by keys has keys, and the other way round.
             use super::super::Route;
-            let by_key = matches!(row.route, Route::Key | Route::Keys);
+            let by_key = matches!(row.route, Route::Key | Route::Keys | Route::Made);
             assert_eq!(by_key, keys_proper(row).count() > 0, "{name}");
             if row.route == Route::Key {
                 assert_eq!(
@@ -462,6 +467,8 @@ mod tests {
         assert_eq!(keys("copy a b replace"), [1, 2]);
         assert_eq!(keys("lcs a b len"), [1, 2]);
         assert_eq!(keys("object encoding a"), [2]);
+        assert_eq!(keys("sort a by store get store store d store e"), [1, 9]);
+        assert_eq!(keys("sort a desc store"), [1]);
         assert_eq!(keys("watch a b"), [1, 2]);
         assert_eq!(keys("ping"), [0usize; 0]);
     }

@@ -325,7 +325,8 @@ impl Worker {
                 self.ks
                     .owner(command::cursor_slot(argv.get(1).unwrap_or(&&b""[..]))),
             ),
-            Route::Keys => {
+            Route::Made if command::makes_up_keys(argv) => self.all_shards(),
+            Route::Keys | Route::Made => {
                 let mut indexes = mem::take(&mut self.indexes);
                 indexes.clear();
                 let result = command::keys_of(row, argv, &mut indexes);

@@ -151,7 +151,9 @@ impl Worker {
             };
             let n = (args.len() - first) as u32;
             let key = match &what {
-                What::Command(row, _) if matches!(row.route, Route::Key | Route::Keys) && n > 1 => {
+                What::Command(row, _)
+                    if matches!(row.route, Route::Key | Route::Keys | Route::Made) && n > 1 =>
+                {
                     let key = self.ks.key(client.db, args[first + 1].of(&conn.input));
                     Some((key.slot, key.hash))
                 }

@@ -25,6 +25,7 @@ mod oracle;
 mod pubsub;
 mod resp;
 mod shutdown;
+mod sorting;
 mod startup;
 mod stream;
 mod streams;

@@ -12,6 +12,7 @@ mod laws;
 mod list;
 mod random;
 mod redis;
+mod sorting;
 mod streams;
 mod transcript;
 mod zset;
