@@ -5,21 +5,53 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use super::Error;
+use crate::resp::Reply;
+
 /// A draw that takes at least one in so many goes through all there are; a smaller one tries its luck.
 const LARGE_PART: usize = 4;
 
+/// Elements that one draw may return where each may come several times, and bytes of its answer: such a draw is bounded
+/// by nothing that is stored, and a few words from one client must not take all the memory there is.
+const MOST_REPEATS: u64 = 1 << 20;
+const MOST_BYTES: usize = 512 << 20;
+
+/// How many elements a negative count asks for.
+pub(super) fn repeats(count: i64) -> Result<usize, Error> {
+    match count.unsigned_abs() {
+        number @ ..=MOST_REPEATS => Ok(number as usize),
+        _ => Err(Error::Text(
+            "ERR value is out of range: a negative count may ask for 1048576 elements at most",
+        )),
+    }
+}
+
+/// Refuses an answer that has grown too long; `start` is where it begins.
+pub(super) fn bounded(reply: &Reply<'_>, start: usize) -> Result<(), Error> {
+    if reply.buf.len() - start > MOST_BYTES {
+        return Err(Error::Text(
+            "ERR the elements asked for are longer than 512 MiB together",
+        ));
+    }
+    Ok(())
+}
+
 /// The generator.
 #[derive(Clone, Debug)]
-pub(super) struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
     /// One that begins with the command's number (`Ctx::random`).
-    pub(super) fn new(random: u64) -> Chance {
+    pub fn new(random: u64) -> Chance {
         Chance(random)
     }
 
     /// 64 random bits.
-    pub(super) fn next(&mut self) -> u64 {
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it never ends, and yields no option"
+    )]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

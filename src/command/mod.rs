@@ -25,7 +25,6 @@ mod pubsub;
 mod rename;
 mod row;
 mod scan;
-mod scripting;
 mod server;
 mod session;
 mod set;
@@ -38,6 +37,7 @@ mod tests;
 mod wait;
 mod zset;
 
+pub use chance::Chance;
 pub use docs::category;
 pub use error::Error;
 pub use glob::matches as glob_matches;

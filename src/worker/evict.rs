@@ -7,6 +7,7 @@
 //! what its own data takes, and the sum of both is known to all by one relaxed store and a few loads.
 
 use super::Worker;
+use crate::command::Chance;
 use crate::settings::{MaxmemoryPolicy, Storage};
 use crate::shard::{Eviction, Frequency, Ranking};
 
@@ -89,24 +90,18 @@ impl Worker {
             return 0;
         }
         let now = self.clock.unix_ms;
+        let mut chance = Chance::new(self.random);
         let mut removed = 0;
         while removed < most && self.is_over() {
-            let mut state = self.random;
-            let mut random = || {
-                // SplitMix64 (Steele, Lea, Flood 2014)
-                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-                z ^ z >> 31
-            };
-            let gone = self.ks.shard(self.core).evict(how, now, &mut random);
-            self.random = state;
+            let shard = self.ks.shard(self.core);
+            let gone = shard.evict(how, now, || chance.next());
             if !gone {
                 break;
             }
             removed += 1;
             self.tell_data();
         }
+        self.random = chance.next();
         removed
     }
 }

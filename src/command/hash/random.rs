@@ -1,7 +1,7 @@
 //! Draws of fields: HRANDFIELD.
 
 use super::HASH;
-use crate::command::chance::Chance;
+use crate::command::chance::{Chance, bounded, repeats};
 use crate::command::row::{Command, KeySpec, Run, flag, key};
 use crate::command::set::random::limited;
 use crate::command::{Ctx, Error};
@@ -57,20 +57,21 @@ fn hrandfield(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         ctx.reply.array(0);
         return Ok(());
     };
-    let number = count.unsigned_abs() as usize;
     if count >= 0 {
         let len = hash.count(now);
         let choose = |random: &mut dyn FnMut() -> u64| hash.choose(now, random);
-        let drawn = chance.draw(number, len, hash.iter(now), choose);
+        let drawn = chance.draw(count as usize, len, hash.iter(now), choose);
         head(&mut ctx.reply, drawn.len(), values);
         drawn
             .iter()
             .for_each(|&field| answer(&mut ctx.reply, field, values));
     } else {
+        let (number, start) = (repeats(count)?, ctx.reply.buf.len());
         head(&mut ctx.reply, number, values);
         for _ in 0..number {
             if let Some(field) = hash.choose(now, || chance.next()) {
                 answer(&mut ctx.reply, field, values);
+                bounded(&ctx.reply, start)?;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Draws: SPOP and SRANDMEMBER. What is logged of SPOP is the members it drew.
 
 use super::SET;
-use crate::command::chance::Chance;
+use crate::command::chance::{Chance, bounded, repeats};
 use crate::command::row::{Command, KeySpec, Run, flag, key};
 use crate::command::{Ctx, Error};
 use crate::resp::number::parse_i64;
@@ -123,18 +123,21 @@ fn srandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         ctx.reply.array(0);
         return Ok(());
     };
-    let number = count.unsigned_abs() as usize;
     if count >= 0 {
-        let drawn = chance.draw(number, set.len(), set.iter(), |random| set.choose(random));
+        let drawn = chance.draw(count as usize, set.len(), set.iter(), |random| {
+            set.choose(random)
+        });
         ctx.reply.array(drawn.len());
         drawn
             .iter()
             .for_each(|member| member.answer(&mut ctx.reply));
     } else {
+        let (number, start) = (repeats(count)?, ctx.reply.buf.len());
         ctx.reply.array(number);
         for _ in 0..number {
             if let Some(member) = set.choose(|| chance.next()) {
                 member.answer(&mut ctx.reply);
+                bounded(&ctx.reply, start)?;
             }
         }
     }

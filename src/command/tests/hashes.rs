@@ -592,3 +592,48 @@ fn events_are_those_of_redis() {
     ask(&mut local, &words("HDEL h x"));
     assert_eq!(events(&mut local), ["hexpired", "del"]);
 }
+
+/// A few words must not make an answer that takes all memory.
+#[test]
+fn a_draw_with_repeats_has_its_bounds() {
+    let mut local = Local::new();
+    let long = "x".repeat(1 << 20);
+    for line in [
+        "SADD s a".to_owned(),
+        "HSET h f v".to_owned(),
+        "ZADD z 1 a".to_owned(),
+        format!("SADD long {long}"),
+        format!("HSET hlong f {long}"),
+        format!("ZADD zlong 1 {long}"),
+    ] {
+        assert_eq!(local.ask(&split(&line)), b":1\r\n");
+    }
+    for (command, key, long) in [
+        ("SRANDMEMBER", "s", "long"),
+        ("HRANDFIELD", "h", "hlong"),
+        ("ZRANDMEMBER", "z", "zlong"),
+    ] {
+        let mut ask = |line: String| local.ask(&split(&line));
+        assert!(ask(format!("{command} {key} -1000")).starts_with(b"*1000\r\n"));
+        for count in ["-1048577", "-4611686018427387903", "-9223372036854775807"] {
+            let reply = ask(format!("{command} {key} {count}"));
+            assert!(reply.starts_with(b"-ERR value is out of range"));
+            assert_eq!(ask(format!("{command} none {count}")), b"*0\r\n");
+        }
+        let values = if command == "HRANDFIELD" {
+            " WITHVALUES"
+        } else {
+            ""
+        };
+        let reply = ask(format!("{command} {long} -1000{values}"));
+        assert!(
+            reply.starts_with(b"-ERR the elements asked for are longer"),
+            "{command}"
+        );
+        assert!(ask(format!("{command} {key} 9223372036854775807")).starts_with(b"*1\r\n"));
+    }
+}
+
+fn split(line: &str) -> Vec<&[u8]> {
+    line.split(' ').map(str::as_bytes).collect()
+}

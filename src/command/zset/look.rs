@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use super::score::{Names, Scores};
 use super::{READ, integer, pair, pairs_head};
-use crate::command::chance::Chance;
+use crate::command::chance::{Chance, bounded, repeats};
 use crate::command::row::{Command, KeySpec, Run, flag, key};
 use crate::command::{Ctx, Error, scan};
+use crate::resp::Reply;
 use crate::resp::number::put_f64;
 use crate::shard::kinds::Collection;
 use crate::shard::kinds::zset::Zset;
@@ -220,24 +221,31 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         return Ok(());
     };
     let len = set.len();
-    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-    let drawn = if count < 0 { wanted } else { wanted.min(len) };
+    let drawn = match count {
+        ..0 => repeats(count)?,
+        _ => usize::try_from(count).unwrap_or(usize::MAX).min(len),
+    };
+    let start = ctx.reply.buf.len();
     let reply = &mut ctx.reply;
     match with_scores {
         true => pairs_head(reply, drawn),
         false => reply.array(drawn),
     }
-    let mut answer = |(member, score): (&[u8], f64)| match with_scores {
+    let answer = |reply: &mut Reply<'_>, (member, score): (&[u8], f64)| match with_scores {
         true => pair(reply, member, score),
         false => reply.bulk(member),
     };
     if count < 0 {
         for _ in 0..drawn {
-            set.numbered(chance.below(len)).map(&mut answer);
+            if let Some(entry) = set.numbered(chance.below(len)) {
+                answer(reply, entry);
+                bounded(reply, start)?;
+            }
         }
     } else if drawn == len {
         // Backwards, as Redis goes through a set it returns whole.
-        set.range(0, len, true).for_each(answer);
+        set.range(0, len, true)
+            .for_each(|entry| answer(reply, entry));
     } else {
         // Floyd's way to draw some of many: each draw has one number more to choose from, and where it hits one that is
         // drawn already takes the new number.
@@ -246,7 +254,9 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
             let number = chance.below(last + 1);
             let number = if numbers.insert(number) { number } else { last };
             numbers.insert(number);
-            set.numbered(number).map(&mut answer);
+            if let Some(entry) = set.numbered(number) {
+                answer(reply, entry);
+            }
         }
     }
     Ok(())
