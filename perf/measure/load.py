@@ -8,6 +8,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 
+from . import commands
 from .client import Client
 
 GENERATOR_CPU = "1"
@@ -45,10 +46,10 @@ def parse(text, operations):
 
 
 def run(server, command, size, depth, clients, operations, keys):
-    """Runs `operations` of SET or GET over `keys` random keys against a server."""
+    """Runs `operations` of a command over `keys` random keys or elements against a server."""
     words = ["taskset", "-c", GENERATOR_CPU, "redis-benchmark", *server.benchmark_words(),
-             "-t", command, "-d", str(size), "-P", str(depth), "-c", str(clients),
-             "-n", str(operations), "-r", str(keys), "--precision", "3"]
+             "-d", str(size), "-P", str(depth), "-c", str(clients),
+             "-n", str(operations), "-r", str(keys), "--precision", "3", *commands.words(command, size)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     text, _ = process.communicate()
     if process.returncode != 0 or "Error" in text:

@@ -1,7 +1,7 @@
 """The grid: cells times servers, in alternating rounds.
 
 A cell is written `COMMAND-SIZE-DEPTH[-cCLIENTS][-POLICY]`: `set-3-16`, `get-1k-1`, `set-10k-1-always`,
-`get-1k-1-c1`. Servers of one policy and value size run side by side, one of them under load at a time, so that a
+`get-1k-1-c1`; `default` stands for redis-benchmark's default list at depths 1 and 16 (measure/commands.py). Servers of one policy and value size run side by side, one of them under load at a time, so that a
 round holds every arm within the same half minute. A ratio is taken inside a round; what is reported is the
 median of the rounds' ratios with the smallest and the largest.
 
@@ -12,7 +12,7 @@ it (or the share given). It is then run again, at most as many times as there ar
 import statistics
 from dataclasses import dataclass
 
-from . import load, machine
+from . import commands, load, machine
 
 NOISE = 0.05
 """Share of one CPU that others may use during a round."""
@@ -37,8 +37,9 @@ class Cell:
     @staticmethod
     def parse(text):
         words = text.lower().split("-")
-        if len(words) < 3 or words[0] not in ("set", "get") or not words[2].isdigit():
-            raise SystemExit(f"cell '{text}' is not COMMAND-SIZE-DEPTH[-cCLIENTS][-POLICY], e.g. set-1k-16-always")
+        if len(words) < 3 or words[0] not in commands.DEFAULT or not words[2].isdigit():
+            raise SystemExit(f"cell '{text}' is not COMMAND-SIZE-DEPTH[-cCLIENTS][-POLICY], e.g. set-1k-16-always; "
+                             f"commands: {', '.join(commands.DEFAULT)}")
         size = SIZES.get(words[1]) or (int(words[1]) if words[1].isdigit() else 0)
         if not size:
             raise SystemExit(f"cell '{text}': size '{words[1]}' is none of {', '.join(SIZES)} or a number of bytes")
@@ -69,12 +70,18 @@ def full_grid():
     return [Cell.parse(c) for c in cells]
 
 
+def default_list():
+    """redis-benchmark's default list at both depths."""
+    return [Cell.parse(f"{c}-3-{d}") for d in (1, 16) for c in commands.DEFAULT]
+
+
 def quick_grid():
     return [Cell.parse(c) for c in ("set-3-16", "get-3-16", "set-1k-1", "get-1k-1", "set-1k-1-always")]
 
 
 def one_arm(server, cell, operations):
     """One measured run: a dict of what the generator and the kernel saw."""
+    commands.prepare(server, cell.command, cell.size, operations)
     device = machine.disk_of(server.home)
     around = machine.Surroundings([server.pid])
     clock = machine.ThreadClock(server.pid)
