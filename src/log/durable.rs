@@ -36,6 +36,8 @@ impl Writer {
             _ if self.phase == Phase::Closing => Some(0),
             // Frames of before the policy was changed; with `dsync` nothing is left to sync.
             Policy::Always => Some(0),
+            // One sync for all who wait by now, and none before it can be of use.
+            _ if self.durable_lsn < self.awaited && self.awaited <= self.written_lsn => Some(0),
             Policy::EverySec => {
                 let every = self.config.sync_interval.as_micros() as u64;
                 Some(self.last_sync.map_or(0, |t| t + every))

@@ -130,6 +130,8 @@ pub struct Writer {
     pub(super) flights: VecDeque<Flight>,
     /// The open frame is not to wait for more.
     pub(super) hurried: bool,
+    /// Somebody waits until this LSN is durable: it is synced as soon as it is written.
+    pub(super) awaited: u64,
     /// The last LSN all of whose frames are written.
     pub(super) written_lsn: u64,
     /// All frames below are written.
@@ -209,6 +211,7 @@ impl Writer {
             flights: VecDeque::new(),
             written_lsn: 0,
             hurried: false,
+            awaited: 0,
             written: 0,
             durable_frames: 0,
             durable_lsn: 0,
@@ -321,6 +324,16 @@ impl Writer {
     /// Somebody waits for what was appended: the frame it is in goes out with the next poll.
     pub fn hurry(&mut self) {
         self.hurried = true;
+    }
+
+    /// Somebody waits until what was appended is durable: it is written with the next poll, and synced
+    /// without waiting for its time. Returns the ticket that will be durable then.
+    pub fn await_durable(&mut self) -> Ticket {
+        self.awaited = self.next_lsn() - 1;
+        if self.awaited > self.written().0 {
+            self.hurry();
+        }
+        Ticket(self.awaited)
     }
 
     /// Every unit up to this one was taken by the disk: it survives the process, though not yet a

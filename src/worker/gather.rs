@@ -62,6 +62,11 @@ pub enum Question {
     },
     /// Whether keys that nobody asks for are removed when their time has come.
     ActiveExpiry(bool),
+    /// Whether everything its log was given is durable.
+    Durable {
+        /// Answer when it is, and have it made so.
+        wait: bool,
+    },
     /// Forget the counters.
     ResetStats,
     /// The slow log's newest entries, this many.
@@ -102,7 +107,7 @@ pub enum Answer {
     Channels(Vec<Vec<u8>>),
     /// To [`Question::Listeners`], in the same order.
     Listeners(Vec<u64>),
-    /// To [`Question::Known`].
+    /// To [`Question::Known`] and [`Question::Durable`].
     Known(bool),
     /// How an errand ended.
     Ended(Result<(), String>),

@@ -236,6 +236,25 @@ impl LogDrive {
             })
     }
 
+    /// Whether everything that was appended is durable, which is never so without a log.
+    pub fn is_durable(&self) -> bool {
+        self.log
+            .as_ref()
+            .is_some_and(|log| log.writer.durable().0 >= log.last_ticket)
+    }
+
+    /// The last ticket that is durable.
+    pub fn durable(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.writer.durable().0)
+    }
+
+    /// Has what was appended made durable without waiting for the time of the next sync; the ticket of it.
+    pub fn await_durable(&mut self) -> u64 {
+        self.log
+            .as_mut()
+            .map_or(u64::MAX, |log| log.writer.await_durable().0)
+    }
+
     /// Changes the policy.
     pub fn set_policy(&mut self, policy: Policy) {
         if let Some(log) = &mut self.log {

@@ -167,6 +167,8 @@ pub struct Worker {
     next_tx: u64,
     gathers: HashMap<u64, admin::Gather>,
     next_gather: u64,
+    /// Who waits for a ticket to be durable.
+    durables: VecDeque<(u64, gather::Asker)>,
     /// What is owed to coordinators: ticket, core, transaction.
     promises: VecDeque<(u64, usize, u64)>,
 
@@ -263,6 +265,7 @@ impl Worker {
             next_tx: parts.core as u64,
             gathers: HashMap::new(),
             next_gather: 0,
+            durables: VecDeque::new(),
             promises: VecDeque::new(),
             forwarding: (0..cores).map(|_| None).collect(),
             any_forwarding: false,
@@ -440,6 +443,7 @@ impl Worker {
         // Behind the answers: who hears of a change has the replies to what was read before.
         self.release_news(kept);
         self.send_news(hold);
+        self.tell_durable();
         self.finish_post();
         self.release_held(kept);
         // Ahead of the replies, which take the processor for longer: the disk works meanwhile.

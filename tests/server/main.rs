@@ -15,6 +15,7 @@ mod debug;
 mod decryptor;
 mod differential;
 mod diskfull;
+mod durability;
 mod endings;
 mod eviction;
 mod hashes;

@@ -123,6 +123,8 @@ pub enum SessionCmd {
     Role,
     /// WAIT
     Wait,
+    /// WAITAOF
+    Waitaof,
     /// MONITOR
     Monitor,
     /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE
@@ -191,7 +193,7 @@ const CONTAINER: Command = Command {
     arity: -2,
     flags: 0,
     complexity: "That of the subcommand.",
-    syntax: "subcommand [arg ...]",
+    syntax: "subcommand [arg [arg ...]]",
     ..BASE
 };
 const HELP: Command = Command {
@@ -283,7 +285,7 @@ pub(super) const ROWS: &[Command] = &[
         acl: acl::DANGEROUS,
         since: "1.0.0",
         summary: "Reports figures and facts about the server.",
-        syntax: "[section ...]",
+        syntax: "[section [section ...]]",
         run: session(SessionCmd::Info),
         ..SERVER
     },
@@ -350,7 +352,7 @@ pub(super) const ROWS: &[Command] = &[
         since: "1.0.0",
         complexity: "That of the subcommand.",
         summary: "Tools for those who test the server.",
-        syntax: "subcommand [arg ...]",
+        syntax: "subcommand [arg [arg ...]]",
         run: session(SessionCmd::Debug),
         ..SERVER
     },
@@ -455,6 +457,19 @@ pub(super) const ROWS: &[Command] = &[
         summary: "Waits until replicas have acknowledged this connection's writes.",
         syntax: "numreplicas timeout",
         run: session(SessionCmd::Wait),
+        ..BASE
+    },
+    Command {
+        name: "waitaof",
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        arity: 4,
+        flags: flag::NOSCRIPT | flag::BLOCKING,
+        acl: acl::CONNECTION,
+        group: Group::Generic,
+        since: "7.2.0",
+        summary: "Waits until the writes before it would outlive a power failure, here and on replicas.",
+        syntax: "numlocal numreplicas timeout",
+        run: session(SessionCmd::Waitaof),
         ..BASE
     },
     Command {

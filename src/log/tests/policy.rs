@@ -59,6 +59,44 @@ fn always_keeps_few_durable_writes_under_way_and_commits_in_groups() {
 }
 
 #[test]
+fn what_somebody_waits_for_is_synced_at_once_and_only_once_for_all() {
+    for policy in [Policy::EverySec, Policy::No, Policy::Always] {
+        let mut rig = log(policy);
+        rig.pass(3_000_000);
+        rig.writer.append(&effect(0, b"before"), 1);
+        rig.settle();
+        rig.pass(10_000);
+        let syncs = rig.writer.counters().syncs;
+        rig.writer.append(&effect(0, b"awaited"), 1);
+        assert_eq!(rig.writer.await_durable(), Ticket(2));
+        rig.writer.append(&effect(0, b"too"), 1);
+        assert_eq!(rig.writer.await_durable(), Ticket(3));
+        assert_eq!(
+            rig.writer.await_durable(),
+            Ticket(3),
+            "as often as one likes"
+        );
+        rig.settle();
+        assert_eq!(
+            rig.writer.durable(),
+            Ticket(3),
+            "{policy:?}: no time has passed"
+        );
+        let more = u64::from(policy != Policy::Always);
+        assert_eq!(rig.writer.counters().syncs, syncs + more, "{policy:?}");
+        // Nobody waits any more.
+        rig.writer.append(&effect(0, b"after"), 1);
+        rig.settle();
+        rig.pass(10_000);
+        assert_eq!(
+            rig.writer.durable(),
+            Ticket(if policy == Policy::Always { 4 } else { 3 }),
+            "{policy:?}"
+        );
+    }
+}
+
+#[test]
 fn everysec_closes_frames_by_size_or_window_and_syncs_within_the_second() {
     let mut rig = log(Policy::EverySec);
     rig.pass(3_000_000);

@@ -14,6 +14,7 @@ mod latency;
 mod memory;
 mod process;
 mod slowlog;
+mod waitaof;
 
 use std::sync::Arc;
 
@@ -96,6 +97,7 @@ impl Worker {
             | SessionCmd::Bgrewriteaof
             | SessionCmd::Role => self.process(client, session, argv),
             SessionCmd::Wait => self.wait(client, index, argv),
+            SessionCmd::Waitaof => self.waitaof(client, index, argv),
             _ => Err(Error::message(format!(
                 "ERR '{}' is not available in this version",
                 row.name.replace('|', " ")
@@ -133,10 +135,30 @@ impl Worker {
     ) -> Flow {
         let cores = self.mesh.cores();
         let gather = self.open_gather(client, index, cores, then);
+        self.put_to_all(gather, question);
+        Flow::Wait
+    }
+
+    /// Asks all cores, and nobody's next command waits for the answers.
+    fn ask_aside(&mut self, question: Question, then: Then) {
+        self.next_gather += 1;
+        let number = self.next_gather;
+        let gather = Gather {
+            client: None,
+            silent: false,
+            waiting: self.mesh.cores(),
+            answers: Vec::new(),
+            then,
+        };
+        self.gathers.insert(number, gather);
+        self.put_to_all(number, question);
+    }
+
+    fn put_to_all(&mut self, gather: u64, question: Question) {
         let question = Arc::new(question);
         // What was forwarded before must be executed before.
         self.send_forwarding();
-        for core in 0..cores {
+        for core in 0..self.mesh.cores() {
             let message = Message::Ask {
                 from: Asker::Core {
                     core: self.core,
@@ -146,7 +168,6 @@ impl Worker {
             };
             self.mesh.send(core, message);
         }
-        Flow::Wait
     }
 
     /// Has something done that blocks, on the executor's blocking thread, and lets the client wait
@@ -215,6 +236,14 @@ impl Worker {
             }
             Question::Channels { topic, pattern } => self.channels_here(*topic, pattern.as_deref()),
             Question::Listeners { topic, names } => self.listeners_here(*topic, names),
+            Question::Durable { wait } => {
+                // Those who wait are answered when it is.
+                if !self.is_durable() && *wait {
+                    self.answer_when_durable(from);
+                    return;
+                }
+                Answer::Known(self.log.is_durable())
+            }
             Question::Known(id) => Answer::Known(self.client_numbers.contains_key(id)),
             Question::ActiveExpiry(on) => {
                 self.active_expiry = *on;

@@ -38,6 +38,13 @@ fn parse(argv: &[&[u8]]) -> Result<Shutdown, Error> {
     Ok(how)
 }
 
+/// A timeout in milliseconds; `None` is for ever.
+pub(super) fn timeout(arg: &[u8]) -> Result<Option<u64>, Error> {
+    let ms = parse_i64(arg).ok_or(Error::Text("ERR timeout is not an integer or out of range"))?;
+    let ms = u64::try_from(ms).map_err(|_| Error::Text("ERR timeout is negative"))?;
+    Ok((ms > 0).then_some(ms))
+}
+
 impl Worker {
     /// WAIT: no replica can come, so whoever wants one waits until the time is up.
     pub(super) fn wait(
@@ -47,15 +54,12 @@ impl Worker {
         argv: &[&[u8]],
     ) -> Result<Flow, Error> {
         let wanted = parse_i64(argv[1]).ok_or(Error::NotInteger)?;
-        let timeout = parse_i64(argv[2])
-            .ok_or(Error::Text("ERR timeout is not an integer or out of range"))?;
-        let timeout = u64::try_from(timeout).map_err(|_| Error::Text("ERR timeout is negative"))?;
+        let timeout = timeout(argv[2])?;
         // Inside EXEC nothing is waited for.
         if wanted <= 0 || index == u32::MAX {
             self.reply(client).int(0);
             return Ok(Flow::Next);
         }
-        let timeout = (timeout > 0).then_some(timeout);
         Ok(self.pause(client, index, timeout, b":0\r\n".to_vec()))
     }
 

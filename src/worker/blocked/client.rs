@@ -215,6 +215,21 @@ impl Worker {
         Flow::Wait
     }
 
+    /// Changes the answer at the end of a pause, and ends it if told so. A pause that is over stays so.
+    pub(in crate::worker) fn amend_pause(&mut self, number: u64, answer: Vec<u8>, end: bool) {
+        if let Some(Mine {
+            place: Place::Pause(_, at_end),
+            ..
+        }) = self.blocked.mine.get_mut(&number)
+        {
+            *at_end = answer;
+            if end {
+                let core = self.core;
+                self.end_wait(WaitId { core, number }, End::Time);
+            }
+        }
+    }
+
     /// It is the turn of a client of this core that waits for keys of several shards; `from` holds the line.
     pub(in crate::worker) fn ready(&mut self, number: u64, from: usize) {
         let Some(Mine {
