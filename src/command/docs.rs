@@ -1,5 +1,8 @@
 //! COMMAND and its subcommands, and ACL CAT: the table told to clients.
 
+mod arguments;
+mod syntax;
+
 use super::glob;
 use super::help::help;
 use super::row::{Begin, Command, Group, KeySpec, ON_KEY, Route, Run, acl, flag, key};
@@ -72,7 +75,7 @@ const COMMAND: &[Command] = &[
         arity: -3,
         complexity: "O(N), N being the number of arguments",
         summary: "Names the keys among the arguments of a command.",
-        syntax: "command [arg ...]",
+        syntax: "command [arg [arg ...]]",
         run: Run::Data(|ctx, args| getkeys(ctx, args, false)),
         ..ROW
     },
@@ -82,7 +85,7 @@ const COMMAND: &[Command] = &[
         since: "7.0.0",
         complexity: "O(N), N being the number of arguments",
         summary: "Names the keys among the arguments of a command, and what it does with each.",
-        syntax: "command [arg ...]",
+        syntax: "command [arg [arg ...]]",
         run: Run::Data(|ctx, args| getkeys(ctx, args, true)),
         ..ROW
     },
@@ -281,11 +284,57 @@ fn docs(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Commands that newer ones do the work of: since which version of Redis, and which they are.
+const DEPRECATED: &[(&str, &str, &str)] = &[
+    ("brpoplpush", "6.2.0", "`BLMOVE` with `RIGHT` and `LEFT`"),
+    (
+        "georadius",
+        "6.2.0",
+        "`GEOSEARCH` and `GEOSEARCHSTORE` with `BYRADIUS`",
+    ),
+    ("georadius_ro", "6.2.0", "`GEOSEARCH` with `BYRADIUS`"),
+    (
+        "georadiusbymember",
+        "6.2.0",
+        "`GEOSEARCH` and `GEOSEARCHSTORE` with `BYRADIUS` and `FROMMEMBER`",
+    ),
+    (
+        "georadiusbymember_ro",
+        "6.2.0",
+        "`GEOSEARCH` with `BYRADIUS` and `FROMMEMBER`",
+    ),
+    ("getset", "6.2.0", "`SET` with `GET`"),
+    ("hmset", "4.0.0", "`HSET` with several fields"),
+    ("psetex", "2.6.12", "`SET` with `PX`"),
+    ("quit", "7.2.0", "closing the connection"),
+    ("rpoplpush", "6.2.0", "`LMOVE` with `RIGHT` and `LEFT`"),
+    ("setex", "2.6.12", "`SET` with `EX`"),
+    ("setnx", "2.6.12", "`SET` with `NX`"),
+    ("substr", "2.0.0", "`GETRANGE`"),
+    ("zrangebylex", "6.2.0", "`ZRANGE` with `BYLEX`"),
+    ("zrangebyscore", "6.2.0", "`ZRANGE` with `BYSCORE`"),
+    ("zrevrange", "6.2.0", "`ZRANGE` with `REV`"),
+    ("zrevrangebylex", "6.2.0", "`ZRANGE` with `REV` and `BYLEX`"),
+    (
+        "zrevrangebyscore",
+        "6.2.0",
+        "`ZRANGE` with `REV` and `BYSCORE`",
+    ),
+];
+
 fn explain(reply: &mut Reply<'_>, rows: &[&Command]) {
     reply.map(rows.len());
     for row in rows {
+        let arguments = arguments::of(row);
+        let deprecated = DEPRECATED.iter().find(|(name, ..)| *name == row.name);
+        let fields = [
+            !arguments.is_empty(),
+            row.name == "debug",
+            !row.subcommands.is_empty(),
+        ];
+        let more = fields.iter().filter(|there| **there).count();
         reply.bulk(row.name);
-        reply.map(4 + !row.subcommands.is_empty() as usize);
+        reply.map(4 + more + 3 * usize::from(deprecated.is_some()));
         for (field, text) in [
             ("summary", row.summary),
             ("since", row.since),
@@ -294,6 +343,24 @@ fn explain(reply: &mut Reply<'_>, rows: &[&Command]) {
         ] {
             reply.bulk(field);
             reply.bulk(text);
+        }
+        if row.name == "debug" {
+            reply.bulk("doc_flags");
+            reply.set(1);
+            reply.simple("syscmd");
+        }
+        if let Some((_, since, instead)) = deprecated {
+            reply.bulk("doc_flags");
+            reply.set(1);
+            reply.simple("deprecated");
+            reply.bulk("deprecated_since");
+            reply.bulk(since);
+            reply.bulk("replaced_by");
+            reply.bulk(instead);
+        }
+        if !arguments.is_empty() {
+            reply.bulk("arguments");
+            arguments::write(reply, row, &arguments);
         }
         if !row.subcommands.is_empty() {
             reply.bulk("subcommands");

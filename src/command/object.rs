@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Command] = &[Command {
     since: "2.2.3",
     complexity: "That of the subcommand.",
     summary: "Commands about how a value is kept.",
-    syntax: "subcommand [arg ...]",
+    syntax: "subcommand [arg [arg ...]]",
     route: Route::Here,
     subcommands: OBJECT,
     ..ON_KEY

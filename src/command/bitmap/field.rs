@@ -22,7 +22,7 @@ pub(in crate::command) const ROWS: &[Command] = &[
         )],
         since: "3.2.0",
         summary: "Reads, writes and counts up numbers of any width inside a string.",
-        syntax: "key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | INCRBY encoding offset increment> ...]",
+        syntax: "key [<GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | INCRBY encoding offset increment>> ...]",
         run: Run::Data(|ctx, args| bitfield(ctx, args, false)),
         ..FIELD
     },

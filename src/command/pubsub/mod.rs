@@ -121,7 +121,7 @@ pub(super) const ROWS: &[Command] = &[
         since: "2.8.0",
         complexity: "That of the subcommand.",
         summary: "Commands about who listens to what.",
-        syntax: "subcommand [arg ...]",
+        syntax: "subcommand [arg [arg ...]]",
         subcommands: PUBSUB,
         ..LISTEN
     },

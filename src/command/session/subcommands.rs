@@ -66,7 +66,7 @@ pub(super) const CLIENT: &[Command] = &[
         since: "2.4.0",
         complexity: "O(N), N being the number of connections",
         summary: "Closes connections.",
-        syntax: "<ip:port | <[ID client-id] [TYPE type] [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME <YES | NO>] ...>>",
+        syntax: "<ip:port | <ID client-id | TYPE <NORMAL | MASTER | REPLICA | PUBSUB> | USER username | ADDR ip:port | LADDR ip:port | SKIPME <YES | NO> | MAXAGE maxage> ...>",
         run: session(SessionCmd::ClientKill),
         ..CONNECTION
     },

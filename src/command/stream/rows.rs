@@ -23,7 +23,7 @@ const CONTAINER: Command = Command {
     acl: 0,
     complexity: "That of the subcommand.",
     since: "5.0.0",
-    syntax: "subcommand [arg ...]",
+    syntax: "subcommand [arg [arg ...]]",
     route: Route::Here,
     run: Run::Container,
     ..STREAM
