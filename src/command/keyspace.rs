@@ -1,9 +1,10 @@
 //! Keys of any type: DEL, UNLINK, EXISTS, TOUCH, TYPE; and the keyspace as a whole: DBSIZE, RANDOMKEY,
-//! FLUSHDB, FLUSHALL.
+//! FLUSHDB, FLUSHALL, SWAPDB.
 
 use super::chance::Chance;
 use super::row::{Command, KeySpec, ON_KEY, Route, Run, acl, flag, key};
 use super::{Ctx, Error, Group};
+use crate::resp::number::parse_i64;
 use crate::shard::notice;
 
 const ON_KEYS: Command = Command {
@@ -120,6 +121,18 @@ pub(super) const ROWS: &[Command] = &[
         run: Run::Data(|ctx, args| flush(ctx, args, true)),
         ..ON_ALL
     },
+    Command {
+        name: "swapdb",
+        arity: 3,
+        flags: flag::WRITE | flag::FAST,
+        acl: acl::KEYSPACE | acl::DANGEROUS,
+        since: "4.0.0",
+        complexity: "O(N), N being the number of keys that are watched or waited for",
+        summary: "Lets two databases change places.",
+        syntax: "index1 index2",
+        run: Run::Data(swapdb),
+        ..ON_ALL
+    },
 ];
 
 /// Memory freed at a time when FLUSHALL SYNC waits for it, in keys.
@@ -203,6 +216,24 @@ fn randomkey(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
             }
         }
     }
+}
+
+/// Two databases change places, on every shard.
+fn swapdb(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
+    let number = |at: usize, wrong| {
+        let n = parse_i64(args[at]).and_then(|n| i32::try_from(n).ok());
+        n.ok_or(Error::Text(wrong))
+    };
+    let first = number(1, "ERR invalid first DB index")?;
+    let second = number(2, "ERR invalid second DB index")?;
+    let known = |n| u16::try_from(n).ok().filter(|n| *n < ctx.databases);
+    let first = known(first).ok_or(Error::DbIndex)?;
+    let second = known(second).ok_or(Error::DbIndex)?;
+    for shard in ctx.ks.present() {
+        shard.swap(first, second, ctx.now);
+    }
+    ctx.reply.ok();
+    Ok(())
 }
 
 fn flush(ctx: &mut Ctx<'_>, args: &[&[u8]], everything: bool) -> Result<(), Error> {

@@ -8,6 +8,7 @@
 //!
 //! Reading order: `row`, `table`, `error`, then one file for each family.
 
+mod absent;
 mod bitmap;
 mod chance;
 mod docs;

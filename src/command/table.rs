@@ -9,8 +9,8 @@
 use super::row::{Begin, Command, Run, key};
 use super::{Error, KeySpec};
 use super::{
-    bitmap, docs, expire, geo, hash, hyperloglog, keyspace, list, object, pubsub, rename, scan,
-    server, session, set, sort, stream, string, zset,
+    absent, bitmap, docs, expire, geo, hash, hyperloglog, keyspace, list, object, pubsub, rename,
+    scan, server, session, set, sort, stream, string, zset,
 };
 use crate::resp::number::parse_i64;
 
@@ -54,6 +54,7 @@ const FAMILIES: &[&[Command]] = &[
     server::ROWS,
     docs::ROWS,
     session::ROWS,
+    absent::ROWS,
 ];
 
 const COUNT: usize = {

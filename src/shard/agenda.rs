@@ -10,6 +10,9 @@
 //! nothing when its time comes. So that stale entries are no burden until then, each new entry is paid for by a look at
 //! two old ones, in turn, and each step looks at some more.
 //!
+//! Once databases have changed places, the number in an entry is where its hash was: the hash is looked for there first,
+//! and then in the others.
+//!
 //! Rejected: to take entries out when their key goes (every way in which a key goes would have to know of it).
 
 use std::collections::BTreeSet;
@@ -36,6 +39,8 @@ pub(super) struct Agenda {
     entries: BTreeSet<Entry>,
     /// The old entry that was looked at last.
     swept: Option<Entry>,
+    /// Whether databases have changed places.
+    pub(super) swapped: bool,
 }
 
 impl Shard {
@@ -63,14 +68,23 @@ impl Shard {
                 self.agenda.swept = None;
                 return;
             };
-            let k = self.key(entry.1, &entry.2);
-            if !self
-                .find_hash(&k)
-                .is_some_and(|hash| hash.is_scheduled(entry.0))
-            {
+            if self.homes_of(&entry).is_empty() {
                 self.agenda.entries.remove(&entry);
             }
             self.agenda.swept = Some(entry);
+        }
+    }
+
+    /// The databases whose hash an entry is for; none if it is stale. After a swap it may stand for several, which have
+    /// the same name and time.
+    fn homes_of(&self, (at, db, key): &Entry) -> Vec<u16> {
+        let is_home = |db: &u16| {
+            let hash = self.find_hash(&self.key(*db, key));
+            hash.is_some_and(|hash| hash.is_scheduled(*at))
+        };
+        match self.agenda.swapped {
+            true => (0..self.dbs.len() as u16).filter(is_home).collect(),
+            false => Some(*db).into_iter().filter(is_home).collect(),
         }
     }
 
@@ -92,21 +106,20 @@ impl Shard {
         while left > 0
             && let Some(&(at, ..)) = self.agenda.entries.first()
             && at <= now
-            && let Some((_, db, key)) = self.agenda.entries.pop_first()
+            && let Some(entry) = self.agenda.entries.pop_first()
         {
             left -= 1;
-            let k = self.key(db, &key);
-            if let Some(place) = self.find(&k) {
-                let own = self.db(&k).update(place, |entry| {
+            for db in self.homes_of(&entry) {
+                let k = self.key(db, &entry.2);
+                let Some(place) = self.find(&k) else { continue };
+                self.db(&k).update(place, |entry| {
                     let hash = entry.object_mut().and_then(Hash::of_mut);
                     hash.is_some_and(|hash| hash.unschedule(at))
                 });
-                if own {
-                    let removed = self.expire_fields_of(&k, now, left.max(1));
-                    expired += removed;
-                    left = left.saturating_sub(removed);
-                    self.enter_again(&k);
-                }
+                let removed = self.expire_fields_of(&k, now, left.max(1));
+                expired += removed;
+                left = left.saturating_sub(removed);
+                self.enter_again(&k);
             }
         }
         let next = self.agenda.entries.first();

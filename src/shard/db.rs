@@ -351,6 +351,30 @@ impl Db {
         taken
     }
 
+    /// Has some slots change places with another database's.
+    pub(super) fn swap_slots(&mut self, other: &mut Db, range: Range<u16>) {
+        for number in range.start.max(self.first)..range.end {
+            let at = usize::from(number - self.first);
+            if at >= self.slots.len() {
+                break;
+            }
+            let (mine, theirs) = (Load::of(&self.slots[at]), Load::of(&other.slots[at]));
+            std::mem::swap(&mut self.slots[at], &mut other.slots[at]);
+            self.reload(at, &mine, &theirs);
+            other.reload(at, &theirs, &mine);
+        }
+    }
+
+    /// Counts one slot's load instead of another's.
+    fn reload(&mut self, slot: usize, before: &Load, now: &Load) {
+        let group = &mut self.groups[slot / GROUP];
+        group.len = group.len - before.len + now.len;
+        group.due = group.due.min(now.due);
+        self.len = self.len - before.len + now.len;
+        self.volatile = self.volatile - before.volatile + now.volatile;
+        self.bytes = self.bytes - before.bytes + now.bytes;
+    }
+
     /// Checks every count and order against the entries themselves.
     #[cfg(test)]
     pub(super) fn verify(&self) {
@@ -392,6 +416,30 @@ impl Db {
     #[inline]
     pub(super) fn prefetch_entry(&self, k: &Key<'_>) {
         self.slots[self.index(k)].prefetch_entry(k.hash);
+    }
+}
+
+/// What a slot adds to the counts.
+struct Load {
+    len: u64,
+    volatile: u64,
+    bytes: usize,
+    due: u32,
+}
+
+impl Load {
+    fn of(slot: &Slot) -> Load {
+        let mut load = Load {
+            len: slot.len() as u64,
+            volatile: 0,
+            bytes: CELL * slot.cells(),
+            due: slot.due(),
+        };
+        for entry in slot.tables().iter().flat_map(|table| table.iter()) {
+            load.volatile += u64::from(entry.is_volatile());
+            load.bytes += entry.heap_bytes();
+        }
+        load
     }
 }
 

@@ -19,6 +19,7 @@
 //! | 7  | `Flush`    | db + 1, or 0 for all; first slot, end slot (exclusive)            |
 //! | 8  | `Restore`  | db, key length, object length, expiry (varint, 0 = none), key, object |
 //! | 9  | `Alter`    | db, type's letter, key length, operation length, key, operation    |
+//! | 10 | `Swap`     | db, db; first slot, end slot (exclusive)                          |
 //!
 //! `Append` and `SetRange` are relative: they are written for keys that live, which recovery finds
 //! in the state the effects before have made. `Alter` is relative too; where the key is not there it
@@ -40,6 +41,7 @@ const SET_RANGE: u8 = 6;
 const FLUSH: u8 = 7;
 const RESTORE: u8 = 8;
 const ALTER: u8 = 9;
+const SWAP: u8 = 10;
 
 /// A buffer of more bytes than this is given back once it is drained.
 const UNUSUAL: usize = 4 << 20;
@@ -99,6 +101,13 @@ pub enum Effect<'a> {
     Flush {
         /// Database number, or all of them.
         db: Option<u16>,
+        /// The slots.
+        slots: Range<u16>,
+    },
+    /// What the two databases hold in these slots has changed places.
+    Swap {
+        /// The numbers of the databases.
+        dbs: (u16, u16),
         /// The slots.
         slots: Range<u16>,
     },
@@ -182,7 +191,7 @@ impl Effects {
 }
 
 impl<'a> Effect<'a> {
-    /// The database and key it changes; `None` for a flush.
+    /// The database and key it changes; `None` for a flush or swap.
     #[inline]
     pub fn key(&self) -> Option<(u16, &'a [u8])> {
         match *self {
@@ -193,15 +202,15 @@ impl<'a> Effect<'a> {
             | Effect::SetRange { db, key, .. }
             | Effect::Restore { db, key, .. }
             | Effect::Alter { db, key, .. } => Some((db, key)),
-            Effect::Flush { .. } => None,
+            Effect::Flush { .. } | Effect::Swap { .. } => None,
         }
     }
 
-    /// The slots it touches: one for a key's effect, a range for a flush.
+    /// The slots it touches: one for a key's effect, a range for a flush or swap.
     #[inline]
     pub fn slots(&self) -> Range<u16> {
         match self {
-            Effect::Flush { slots, .. } => slots.clone(),
+            Effect::Flush { slots, .. } | Effect::Swap { slots, .. } => slots.clone(),
             _ => {
                 let slot = self.key().map_or(0, |(_, key)| slot::slot_of(key));
                 slot..slot + 1
@@ -260,6 +269,13 @@ impl<'a> Effect<'a> {
                 head.len = 1;
                 head.number(db.map_or(0, |db| u64::from(db) + 1));
                 head.number(u64::from(slots.start))
+                    .number(u64::from(slots.end));
+                head.write(out, &[]);
+            }
+            Effect::Swap { dbs, slots } => {
+                let mut head = Head::new(SWAP, dbs.0);
+                head.number(u64::from(dbs.1))
+                    .number(u64::from(slots.start))
                     .number(u64::from(slots.end));
                 head.write(out, &[]);
             }
@@ -348,14 +364,13 @@ impl<'a> Effect<'a> {
                     0 => None,
                     db => Some(u16::try_from(db - 1).ok()?),
                 };
-                let (start, end) = (at.number()?, at.number()?);
-                if start > end || end > u64::from(slot::SLOTS) {
-                    return None;
-                }
-                Effect::Flush {
-                    db,
-                    slots: start as u16..end as u16,
-                }
+                let slots = range(&mut at)?;
+                Effect::Flush { db, slots }
+            }
+            SWAP => {
+                let (a, b) = (at.db()?, at.db()?);
+                let slots = range(&mut at)?;
+                Effect::Swap { dbs: (a, b), slots }
             }
             RESTORE => {
                 let (db, klen, olen, expire) = (at.db()?, at.length()?, at.length()?, at.number()?);
@@ -381,6 +396,12 @@ impl<'a> Effect<'a> {
         };
         Some((effect, at.pos))
     }
+}
+
+/// A range of slots.
+fn range(at: &mut Reader<'_>) -> Option<Range<u16>> {
+    let (start, end) = (at.number()?, at.number()?);
+    (start <= end && end <= u64::from(slot::SLOTS)).then_some(start as u16..end as u16)
 }
 
 /// The front of a record while it is put together: at most an op and five numbers.

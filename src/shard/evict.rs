@@ -54,6 +54,11 @@ struct Candidate {
 pub(super) struct Pool(Vec<Candidate>);
 
 impl Pool {
+    /// The databases have changed: who was a candidate is none any more.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     fn offer(&mut self, score: u64, db: u16, key: &[u8]) {
         if self.0.iter().any(|c| c.db == db && *c.key == *key) {
             return;

@@ -32,6 +32,7 @@ mod shard;
 mod signals;
 mod slots;
 mod split;
+mod swap;
 mod table;
 mod tracking;
 mod uses;

@@ -111,7 +111,7 @@ impl Shard {
         now: Ms,
     ) -> Result<(), Misfit> {
         let Some(k) = key else {
-            return self.replay_flush(effect);
+            return self.replay_range_of_slots(effect);
         };
         match *effect {
             Effect::Set { value, expire, .. } => self.replay_value(k, compact(value), expire, now),
@@ -135,12 +135,19 @@ impl Shard {
                 self.replay_range(k, Some(offset as usize), value)?;
             }
             Effect::Alter { kind, op, .. } => self.replay_alter(k, kind, op, now)?,
-            Effect::Flush { .. } => {}
+            Effect::Flush { .. } | Effect::Swap { .. } => {}
         }
         Ok(())
     }
 
-    fn replay_flush(&mut self, effect: &Effect<'_>) -> Result<(), Misfit> {
+    fn replay_range_of_slots(&mut self, effect: &Effect<'_>) -> Result<(), Misfit> {
+        if let Effect::Swap { dbs: (a, b), slots } = effect {
+            let most = *a.max(b);
+            if usize::from(most) >= self.dbs.len() {
+                return Err(Misfit::Database(most));
+            }
+            self.exchange(*a, *b, slots);
+        }
         let Effect::Flush { db, slots } = effect else {
             return Ok(());
         };

@@ -48,6 +48,11 @@ impl Signals {
         self.waiters.keys.keys().filter(here).cloned().collect()
     }
 
+    /// Clients that wait for the key are to look at it again.
+    pub(super) fn wake(&mut self, db: u16, key: &[u8]) {
+        self.waiters.touch(db, key);
+    }
+
     /// The key was removed because its time had come.
     #[inline]
     pub(super) fn expired(&mut self, db: u16, key: &[u8]) {

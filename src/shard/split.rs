@@ -1,13 +1,13 @@
 //! Cutting effects by owner, for a start with another number of shards.
 //!
-//! Promise: no record is rewritten (but a flush, which is narrowed) and none is allocated for by
+//! Promise: no record is rewritten (but a flush or swap, which is narrowed) and none is allocated for by
 //! itself.
 
 use super::effect::{Broken, Effect, Effects};
 use crate::slot;
 
 /// Cuts a buffer by owner: each record is appended to `out[map.owner(its slot)]`, in order; a flush
-/// goes to every shard it touches, narrowed to that shard's slots. Runs of records of one owner are
+/// or swap goes to every shard it touches, narrowed to that shard's slots. Runs of records of one owner are
 /// copied at once. On error `out` holds what came before.
 ///
 /// # Panics
@@ -31,11 +31,15 @@ pub fn split(buf: &[u8], map: &slot::Map, out: &mut [Effects]) -> Result<(), Bro
             out[run.1].buf.extend_from_slice(&buf[run.0..pos]);
             run = (pos, from);
         }
-        if let (true, Effect::Flush { db, .. }) = (from != to, &effect) {
+        if from != to {
             for (owner, part) in out.iter_mut().enumerate().take(to + 1).skip(from) {
                 let own = map.range(owner);
                 let slots = slots.start.max(own.start)..slots.end.min(own.end);
-                part.push(&Effect::Flush { db: *db, slots });
+                match effect {
+                    Effect::Flush { db, .. } => part.push(&Effect::Flush { db, slots }),
+                    Effect::Swap { dbs, .. } => part.push(&Effect::Swap { dbs, slots }),
+                    _ => {} // of one slot, and so of one owner
+                }
             }
             run = (pos + len, to);
         } else {

@@ -48,6 +48,9 @@ def effects(data):
         elif op == 9:
             db, kind, key, size = varint(c), varint(c), varint(c), varint(c)
             yield "Alter", db, c.take(key), chr(kind), c.take(size)
+        elif op == 10:
+            a, b, first, end = varint(c), varint(c), varint(c), varint(c)
+            yield "Swap", a, b, first, end
         else:
             raise Refused(f"effect {op}")
 
@@ -96,5 +99,10 @@ class Store:
             gone = [k for k in self.keys if db in (None, k[0]) and first <= slot_of(k[1]) < end]
             for k in gone:
                 del self.keys[k]
+        elif name == "Swap":
+            other, first, end = rest
+            place = {db: other, other: db}
+            swapped = lambda k: (place.get(k[0], k[0]) if first <= slot_of(k[1]) < end else k[0], k[1])
+            self.keys = {swapped(k): held for k, held in self.keys.items()}
         else:
             raise Refused(f"{name} is not for strings")

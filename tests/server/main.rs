@@ -30,5 +30,6 @@ mod sorting;
 mod startup;
 mod stream;
 mod streams;
+mod swapdb;
 mod tls;
 mod zsets;

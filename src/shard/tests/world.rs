@@ -27,6 +27,7 @@ pub(super) enum Op {
     Fill(u16, bool, u32, u32, Option<u64>),
     Drain(u16, bool, u32, u32),
     Flush(Option<u16>),
+    Swap(u16, u16),
     Wait(u64),
     Cycle(usize),
     Sweep(usize),
@@ -68,6 +69,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(d, b, f, n, t)| Op::Fill(d, b, f, n, t)),
         2 => (db(), any::<bool>(), 0..6000u32, 0..6000u32).prop_map(|(d, b, f, n)| Op::Drain(d, b, f, n)),
         1 => prop::option::of(db()).prop_map(Op::Flush),
+        1 => (db(), db()).prop_map(|(a, b)| Op::Swap(a, b)),
         3 => (0..2000u64).prop_map(Op::Wait),
         3 => (1..5000usize).prop_map(Op::Cycle),
         2 => (1..5000usize).prop_map(Op::Sweep),
@@ -208,6 +210,19 @@ impl World {
             Op::Flush(db) => {
                 self.ks.present().for_each(|shard| shard.flush(db, now));
                 self.model.retain(|id, _| db.is_some_and(|db| db != id.0));
+            }
+            Op::Swap(a, b) => {
+                self.ks.present().for_each(|shard| shard.swap(a, b, now));
+                let other = |db| match db {
+                    db if db == a => b,
+                    db if db == b => a,
+                    db => db,
+                };
+                let model = std::mem::take(&mut self.model);
+                let moved = model.into_iter();
+                self.model = moved
+                    .map(|((db, k), held)| ((other(db), k), held))
+                    .collect();
             }
             Op::Wait(ms) => self.now += ms,
             Op::Cycle(budget) => {
