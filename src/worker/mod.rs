@@ -3,7 +3,7 @@
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
 //! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`access`], [`arrivals`], [`housekeep`], [`forward`],
-//! [`tx`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
+//! [`tx`], [`walks`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
 
 mod access;
 mod admin;
@@ -29,6 +29,7 @@ pub mod slab;
 pub mod stats;
 mod tick;
 mod tx;
+mod walks;
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -53,6 +54,7 @@ use slab::Slab;
 use stats::Stats;
 use tick::Job;
 use tx::Tx;
+use walks::Walks;
 
 use crate::acl::Users;
 use crate::net::outbuf::Pool;
@@ -155,6 +157,8 @@ pub struct Worker {
     sleepers: Vec<u32>,
     /// Clients that wait for keys.
     blocked: Blocked,
+    /// Long reads that are under way.
+    walks: Walks,
     /// Listeners to accept on again.
     reaccept: Vec<u32>,
     /// Clients whose data waits for a receive buffer.
@@ -255,6 +259,7 @@ impl Worker {
             holding: Vec::new(),
             sleepers: Vec::new(),
             blocked: Blocked::default(),
+            walks: Walks::default(),
             reaccept: Vec::new(),
             starved: VecDeque::new(),
             queue: VecDeque::new(),
@@ -392,6 +397,7 @@ impl Worker {
                 }
                 Message::Again { wait } => self.again(wait),
                 Message::Unwait { wait } => self.unwait(wait),
+                Message::Unread { from, client, seat } => self.forget_walk(from, client, seat),
                 Message::Answer { gather, answer } => self.gathered(gather, *answer),
                 Message::News { from, round, news } => self.hear_news(from, round, &news),
                 Message::Heard { round, heard } => self.heard(round, &heard),
@@ -467,7 +473,8 @@ impl Worker {
             || !self.output.is_empty()
             || self.queue_stirs
             || !self.starved.is_empty()
-            || self.garbage;
+            || self.garbage
+            || self.walks_on();
         let sends = std::mem::take(&mut self.sends);
         if busy {
             self.ring.poll();

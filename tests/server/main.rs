@@ -30,4 +30,5 @@ mod startup;
 mod stream;
 mod streams;
 mod tls;
+mod walks;
 mod zsets;

@@ -15,6 +15,7 @@ mod redis;
 mod sorting;
 mod streams;
 mod transcript;
+mod walks;
 mod zset;
 
 use super::{Ctx, Error, Route, Run, SessionCmd, resolve, run};

@@ -9,6 +9,7 @@
 
 use std::collections::HashSet;
 
+use super::dict::Place;
 use super::pack::Pack;
 use super::{Applied, Collection, seated};
 use crate::shard::Ms;
@@ -162,6 +163,26 @@ impl Hash {
             Some(at) if at <= now => self.len() - self.expired(now).count(),
             _ => self.len(),
         }
+    }
+
+    /// Goes on from a place in the order of [`Hash::iter`], at the time at which this began; see
+    /// [`super::dict::Dict::each`]. A hash that is not large is gone through at once.
+    pub fn each(
+        &self,
+        place: &mut Place,
+        count: usize,
+        now: Ms,
+        mut f: impl FnMut((&[u8], &[u8])),
+    ) -> bool {
+        if let Form::Table(table) = &self.0 {
+            return table.each(place, count, |(name, value, at)| {
+                if lives(at, now) {
+                    f((name, value));
+                }
+            });
+        }
+        self.iter(now).for_each(f);
+        false
     }
 
     /// One step of a scan; see [`super::dict::Dict::scan`]. A hash that is not large is scanned in one step.
@@ -355,27 +376,18 @@ impl Collection for Hash {
 
     fn apply(&mut self, op: &Op<'_>) -> Applied<usize> {
         match op {
-            Op::Set(pairs) => Applied {
-                outcome: self.put(pairs, Time::Clear),
-                changed: pairs.len() >= 2,
-            },
-            Op::Put(at, pairs) => Applied {
-                outcome: self.put(pairs, at.map_or(Time::Keep, Time::At)),
-                changed: pairs.len() >= 2,
-            },
+            Op::Set(pairs) => Applied::when(pairs.len() >= 2, self.put(pairs, Time::Clear)),
+            Op::Put(at, pairs) => {
+                let outcome = self.put(pairs, at.map_or(Time::Keep, Time::At));
+                Applied::when(pairs.len() >= 2, outcome)
+            }
             Op::Remove(names) => {
                 let outcome = self.remove(names);
-                Applied {
-                    outcome,
-                    changed: outcome > 0,
-                }
+                Applied::when(outcome > 0, outcome)
             }
             Op::Expire(at, names) => {
                 let outcome = self.expire(*at, names);
-                Applied {
-                    outcome,
-                    changed: outcome > 0,
-                }
+                Applied::when(outcome > 0, outcome)
             }
         }
     }

@@ -103,6 +103,11 @@ impl Stream {
         self.0.entries.range(from, to)
     }
 
+    /// How many those are. Takes no time where they are all, and otherwise a look at each block between the two.
+    pub fn count(&self, from: StreamId, to: StreamId) -> usize {
+        self.0.entries.count(from, to)
+    }
+
     /// The same, from the largest id on.
     pub fn backwards(&self, from: StreamId, to: StreamId) -> Backwards<'_> {
         self.0.entries.backwards(from, to)
@@ -239,7 +244,16 @@ impl Collection for Stream {
                 });
                 counted(count)
             }
-            Op::Trim { through } => counted(body.entries.cut(through)),
+            Op::Trim { through } => {
+                let (count, debris) = body.entries.cut(through);
+                let debris = debris.map(|entries| {
+                    Stream(Box::new(Body {
+                        entries,
+                        ..Body::default()
+                    }))
+                });
+                counted(count).leaving(debris)
+            }
             Op::SetId {
                 last,
                 added,
