@@ -209,16 +209,32 @@ impl Conn {
                 let bytes = std::mem::take(self.replies.ready());
                 self.held_bytes += bytes.len();
                 self.held.push_back((ticket, bytes));
-                self.release(0, pool)?;
             } else if self.flight.is_none() {
                 self.seal_ready(pool)?;
             }
         }
+        self.release(0, pool)?;
         let ready = self.replies.ready();
         if ready.is_empty() && ready.capacity() > KEEP_INPUT {
             pool.put_plain(std::mem::take(ready));
         }
         Ok(self.launch(ring))
+    }
+
+    /// Owes the client more of the reply that was just begun, in parts that are as they are: none is copied if no reply of
+    /// another core is waited for.
+    pub fn owe(&mut self, parts: Vec<Vec<u8>>) {
+        if !self.replies.settled() {
+            let writer = self.replies.writer();
+            parts.iter().for_each(|part| writer.extend_from_slice(part));
+            return;
+        }
+        let ticket = self.held.back().map_or(0, |(ticket, _)| *ticket);
+        let head = std::mem::take(self.replies.ready());
+        for bytes in std::iter::once(head).chain(parts) {
+            self.held_bytes += bytes.len();
+            self.held.push_back((ticket, bytes));
+        }
     }
 
     /// Seals long replies before the tick is over, while they are in the processor's cache, so that what

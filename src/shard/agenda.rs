@@ -99,7 +99,7 @@ impl Shard {
             if let Some(place) = self.find(&k) {
                 let own = self.db(&k).update(place, |entry| {
                     let hash = entry.object_mut().and_then(Hash::of_mut);
-                    hash.is_some_and(|hash| hash.unschedule(at))
+                    hash.is_some_and(|hash| hash.unschedule_at(at))
                 });
                 if own {
                     let removed = self.expire_fields_of(&k, now, left.max(1));

@@ -343,9 +343,25 @@ impl Shard {
 
     /// The value and expiry out of the shard, for RENAME and MOVE; the key is gone. Uncounted.
     pub fn take(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
-        let dump = self.copy_out(k, now)?;
-        self.delete(k, now);
-        Some(dump)
+        let place = self.live(k, now)?;
+        self.hurry(k);
+        let mut entry = self.db(k).remove(place);
+        let (object, expire) = (entry.take_object(), entry.expire());
+        let value = match (object, entry.value()) {
+            (Some(mut object), _) => {
+                object.unschedule();
+                Owned::Object(object)
+            }
+            (None, Value::Str(bytes)) => Owned::Str(bytes.to_vec()),
+            (None, Value::Int(n)) => Owned::Int(n),
+            (None, Value::Object(object)) => Owned::Object(Box::new(object.clone())),
+        };
+        self.effects.push(&Effect::Del {
+            db: k.db,
+            key: k.bytes,
+        });
+        self.signals.touch(k.db, k.bytes);
+        Some(Dump { value, expire })
     }
 
     fn copy_out(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {

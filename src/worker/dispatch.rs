@@ -125,6 +125,9 @@ impl Worker {
             return Flow::Next;
         }
         let flow = match row.run {
+            Run::Data(_) if row.route == Route::All && self.lists_keys(client, row) => {
+                self.list_keys(client, index, number, argv)
+            }
             Run::Data(f) => {
                 // Hash and slot do not depend on the database, so the hint outlives a SELECT.
                 let first = match (hint, argv) {

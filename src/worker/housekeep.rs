@@ -41,6 +41,7 @@ impl Worker {
         if self.walks_on() {
             self.walk_on();
         }
+        self.list_on();
         if now >= self.next_expire {
             self.next_expire = now + EXPIRE_US;
             self.expire();
@@ -214,6 +215,7 @@ impl Worker {
             && self.txs.is_empty()
             && self.queue.is_empty()
             && self.walks.is_empty()
+            && self.listings.is_empty()
             && self.held_batches.is_empty()
             && self.pubsub.is_quiet()
             && self.promises.is_empty()

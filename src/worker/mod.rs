@@ -3,7 +3,7 @@
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
 //! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`access`], [`arrivals`], [`housekeep`], [`forward`],
-//! [`tx`], [`walks`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
+//! [`tx`], [`walks`], [`listing`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
 
 mod access;
 mod admin;
@@ -16,6 +16,7 @@ mod evict;
 mod forward;
 pub mod gather;
 mod housekeep;
+mod listing;
 pub mod logdrive;
 pub mod machine;
 pub mod mesh;
@@ -44,6 +45,7 @@ use rustls::ServerConfig;
 use blocked::Blocked;
 use client::Client;
 use clock::Clock;
+use listing::Listing;
 use logdrive::{LogDrive, OpenLog};
 use mesh::Mesh;
 use message::{Batch, Message};
@@ -159,6 +161,8 @@ pub struct Worker {
     blocked: Blocked,
     /// Long reads that are under way.
     walks: Walks,
+    /// Lists of keys that are being made.
+    listings: VecDeque<Listing>,
     /// Listeners to accept on again.
     reaccept: Vec<u32>,
     /// Clients whose data waits for a receive buffer.
@@ -260,6 +264,7 @@ impl Worker {
             sleepers: Vec::new(),
             blocked: Blocked::default(),
             walks: Walks::default(),
+            listings: VecDeque::new(),
             reaccept: Vec::new(),
             starved: VecDeque::new(),
             queue: VecDeque::new(),
@@ -474,7 +479,8 @@ impl Worker {
             || self.queue_stirs
             || !self.starved.is_empty()
             || self.garbage
-            || self.walks_on();
+            || self.walks_on()
+            || self.lists_on();
         let sends = std::mem::take(&mut self.sends);
         if busy {
             self.ring.poll();

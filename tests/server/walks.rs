@@ -272,3 +272,67 @@ fn messages_stand_between_replies() {
         );
     }
 }
+
+/// KEYS of a large keyspace names every key that stays, once, whatever comes and goes; and what a client did before it.
+fn keys_are_listed(shards: usize) {
+    let mut home = Home::new();
+    home.shards(shards).fsync("always");
+    let server = home.start();
+    let mut wire = server.connect();
+    for from in (0..MANY).step_by(1000) {
+        let mut args = vec!["MSET".to_owned()];
+        args.extend((from..from + 1000).flat_map(|i| [format!("key:{i}"), "x".to_owned()]));
+        assert_eq!(wire.call(&args), Value::ok());
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut wire = server.connect();
+            for round in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                wire.say(&format!("SET other:{round} x"));
+                wire.say(&format!("DEL other:{}", round - 50));
+            }
+        });
+        for round in 0..10 {
+            let mut bytes = command(&["SET", &format!("mine:{round}"), "x"]);
+            bytes.extend(command(&["DEL", &format!("mine:{}", round - 1)]));
+            bytes.extend(command(&["KEYS", "[km]*"]));
+            bytes.extend(command(&["SET", "mine:later", "x"]));
+            bytes.extend(command(&["DEL", "mine:later"]));
+            wire.send(&bytes).unwrap();
+            assert_eq!(wire.reply().unwrap(), Value::ok());
+            assert_eq!(wire.reply().unwrap().int(), i64::from(round > 0));
+            let mut found = names(&wire.reply().unwrap());
+            assert_eq!(wire.reply().unwrap(), Value::ok());
+            assert_eq!(wire.reply().unwrap().int(), 1);
+            let mut wanted: Vec<String> = (0..MANY).map(|i| format!("key:{i}")).collect();
+            wanted.push(format!("mine:{round}"));
+            found.sort_unstable();
+            wanted.sort_unstable();
+            assert!(found == wanted, "{} keys", found.len());
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(names(&wire.say("KEYS key:29999")), ["key:29999"]);
+    assert_eq!(names(&wire.say("KEYS nothing*")).len(), 0);
+    assert_eq!(wire.say("MULTI"), Value::ok());
+    wire.say("KEYS key:*");
+    assert_eq!(wire.say("EXEC").items()[0].items().len(), MANY);
+    assert!(
+        wire.figure("commandstats", "cmdstat_keys")
+            .starts_with("calls=13,")
+    );
+}
+
+#[test]
+fn keys_are_listed_on_one_shard() {
+    keys_are_listed(1);
+}
+
+#[test]
+fn keys_are_listed_on_three_shards() {
+    keys_are_listed(3);
+}

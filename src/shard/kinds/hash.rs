@@ -243,7 +243,7 @@ impl Hash {
     }
 
     /// Whether the agenda looks at it at `at`; if so, it does so no more.
-    pub(in crate::shard) fn unschedule(&mut self, at: Ms) -> bool {
+    pub(in crate::shard) fn unschedule_at(&mut self, at: Ms) -> bool {
         let own = self.is_scheduled(at);
         if own && let Some(scheduled) = self.scheduled() {
             scheduled.0 = None;
@@ -523,6 +523,12 @@ impl Collection for Hash {
             scheduled.0 = Some(due);
             due
         })
+    }
+
+    fn unschedule(&mut self) {
+        if let Some(scheduled) = self.scheduled() {
+            scheduled.0 = None;
+        }
     }
 
     seated!(Hash);

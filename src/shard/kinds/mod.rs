@@ -119,6 +119,9 @@ pub trait Collection: Sized {
         None
     }
 
+    /// Nobody was told.
+    fn unschedule(&mut self) {}
+
     /// It as an object.
     fn into_object(self) -> Object;
 

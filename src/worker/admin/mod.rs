@@ -216,6 +216,11 @@ impl Worker {
             Question::Channels { topic, pattern } => self.channels_here(*topic, pattern.as_deref()),
             Question::Listeners { topic, names } => self.listeners_here(*topic, names),
             Question::Known(id) => Answer::Known(self.client_numbers.contains_key(id)),
+            Question::Keys { db, pattern } => {
+                // It is answered when the list is whole.
+                self.begin_list(from, *db, pattern);
+                return;
+            }
             Question::ActiveExpiry(on) => {
                 self.active_expiry = *on;
                 Answer::Done

@@ -45,6 +45,8 @@ struct Body {
     group_bytes: usize,
 }
 
+/// Bytes of a group that are freed at once.
+const LARGE_GROUP: usize = 64 << 10;
 /// What a group costs beside what is in it.
 const GROUP: usize = (size_of::<Box<[u8]>>() + size_of::<Group>()) * 3 / 2;
 
@@ -276,11 +278,17 @@ impl Collection for Stream {
                 Applied::change(1)
             }),
             Op::DestroyGroup { group: name } => {
-                let Some(group) = body.groups.remove(name) else {
+                let Some((name, group)) = body.groups.remove_entry(name) else {
                     return Applied::nothing(0);
                 };
                 body.group_bytes -= GROUP + name.len() + group.heap_bytes();
-                Applied::change(1)
+                let debris = (group.heap_bytes() > LARGE_GROUP).then(|| {
+                    Stream(Box::new(Body {
+                        groups: BTreeMap::from([(name, group)]),
+                        ..Body::default()
+                    }))
+                });
+                Applied::change(1).leaving(debris)
             }
             Op::Visit {
                 group,
