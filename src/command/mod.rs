@@ -36,6 +36,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod walk;
 mod zset;
 
 pub use chance::Chance;

@@ -21,6 +21,8 @@ use crate::resp::Parser;
 const KEEP_INPUT: usize = 64 * 1024;
 /// Bytes of replies that are worth sealing before the tick is over: more than a TLS record, less than a first-level cache.
 pub const EARLY: usize = 24 * 1024;
+/// Bytes of replies sealed at a time: what is longer leaves in steps, between which other clients have their turn.
+const STEP: usize = 512 * 1024;
 
 /// How far a connection is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +63,11 @@ pub struct Conn {
     pub limits: Limits,
     /// Replies in order.
     pub replies: Replies,
-    /// Replies that wait for the log: the ticket that must be durable, and the bytes.
+    /// Replies that wait for the log, with the ticket that must be durable; and those too long to be sealed at once, with
+    /// a ticket that always is.
     held: VecDeque<(u64, Vec<u8>)>,
+    /// How much of the first of them is sealed.
+    held_at: usize,
     held_bytes: usize,
     wire: OutBuf,
     flight: Option<(OutBuf, usize)>,
@@ -96,6 +101,7 @@ impl Conn {
             limits: Limits::default(),
             replies: Replies::default(),
             held: VecDeque::new(),
+            held_at: 0,
             held_bytes: 0,
             wire: OutBuf::default(),
             flight: None,
@@ -184,7 +190,8 @@ impl Conn {
 
     /// Moves what is owed towards the socket.
     ///
-    /// With `hold`, replies wait until that ticket of the log is durable.
+    /// With `hold`, replies wait until that ticket of the log is durable. Long ones leave in steps, see
+    /// [`Conn::release`].
     ///
     /// # Errors
     /// A TLS session that cannot seal any more: the connection must be closed.
@@ -194,8 +201,10 @@ impl Conn {
         pool: &mut Pool,
         hold: Option<u64>,
     ) -> Result<bool, rustls::Error> {
-        if !self.replies.ready().is_empty() {
-            let ticket = hold.or_else(|| self.held.back().map(|(ticket, _)| *ticket));
+        let len = self.replies.ready().len();
+        if len > 0 {
+            let last = self.held.back().map(|(ticket, _)| *ticket);
+            let ticket = hold.or(last).or((len > STEP).then_some(0));
             if let Some(ticket) = ticket {
                 let bytes = std::mem::take(self.replies.ready());
                 self.held_bytes += bytes.len();
@@ -204,11 +213,28 @@ impl Conn {
                 self.seal_ready(pool)?;
             }
         }
+        self.release(0, pool)?;
         let ready = self.replies.ready();
         if ready.is_empty() && ready.capacity() > KEEP_INPUT {
             pool.put_plain(std::mem::take(ready));
         }
         Ok(self.launch(ring))
+    }
+
+    /// Owes the client more of the reply that was just begun, in parts that are as they are: none is copied if no reply of
+    /// another core is waited for.
+    pub fn owe(&mut self, parts: Vec<Vec<u8>>) {
+        if !self.replies.settled() {
+            let writer = self.replies.writer();
+            parts.iter().for_each(|part| writer.extend_from_slice(part));
+            return;
+        }
+        let ticket = self.held.back().map_or(0, |(ticket, _)| *ticket);
+        let head = std::mem::take(self.replies.ready());
+        for bytes in std::iter::once(head).chain(parts) {
+            self.held_bytes += bytes.len();
+            self.held.push_back((ticket, bytes));
+        }
     }
 
     /// Seals long replies before the tick is over, while they are in the processor's cache, so that what
@@ -217,7 +243,7 @@ impl Conn {
     /// # Errors
     /// As [`Conn::flush`].
     pub fn seal_early(&mut self, pool: &mut Pool) -> Result<(), rustls::Error> {
-        if self.flight.is_none() && self.held.is_empty() {
+        if self.flight.is_none() && self.held.is_empty() && self.replies.ready().len() <= STEP {
             self.seal_ready(pool)?;
         }
         Ok(())
@@ -244,27 +270,36 @@ impl Conn {
         sealed
     }
 
-    /// Lets the replies go that waited for a ticket up to `durable`; whether any did.
+    /// Lets the replies go that waited for a ticket up to `durable`, one step of them while nothing else is on its way to
+    /// the socket; whether any did. The end of a send is the time for the next step.
     ///
     /// # Errors
     /// As [`Conn::flush`].
     pub fn release(&mut self, durable: u64, pool: &mut Pool) -> Result<bool, rustls::Error> {
         let mut any = false;
-        while self
-            .held
-            .front()
-            .is_some_and(|(ticket, _)| *ticket <= durable)
+        while self.flight.is_none()
+            && self.wire.len() < STEP
+            && self
+                .held
+                .front()
+                .is_some_and(|(ticket, _)| *ticket <= durable)
+            && let Some((ticket, bytes)) = self.held.pop_front()
         {
-            if let Some((_, bytes)) = self.held.pop_front() {
-                self.held_bytes -= bytes.len();
-                self.seal(&bytes, pool)?;
-                any = true;
+            let end = bytes.len().min(self.held_at + STEP);
+            self.seal(&bytes[self.held_at..end], pool)?;
+            self.held_bytes -= end - self.held_at;
+            self.held_at = end;
+            if end < bytes.len() {
+                self.held.push_front((ticket, bytes));
+            } else {
+                self.held_at = 0;
             }
+            any = true;
         }
         Ok(any)
     }
 
-    /// Whether replies wait for the log.
+    /// Whether replies wait for the log, or for their step.
     pub fn holds(&self) -> bool {
         !self.held.is_empty()
     }

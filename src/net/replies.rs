@@ -1,8 +1,8 @@
 //! Replies in the order of the requests, although some come from other cores.
 //!
 //! A reply made here is written straight behind the ones before it. A request that went to another
-//! core leaves a *seat*; what is answered after it waits behind the seat, and moves up when the
-//! seat is filled. A connection all of whose keys live on its own core never has a seat, and pays
+//! core, or one that is answered in steps, leaves a *seat*; what is answered after it waits behind the seat, and moves up
+//! when the seat is filled. A connection all of whose keys live on its own core never has a seat, and pays
 //! for none.
 
 use std::collections::VecDeque;
@@ -23,7 +23,9 @@ pub struct Replies {
 
 #[derive(Default)]
 struct Seat {
-    reply: Option<Vec<u8>>,
+    /// Its reply, or what is there of it.
+    reply: Vec<u8>,
+    filled: bool,
     /// Replies made here behind this seat.
     behind: Vec<u8>,
 }
@@ -52,18 +54,28 @@ impl Replies {
         if at == 0 && !self.seats.is_empty() {
             self.ready.extend_from_slice(reply);
             self.leave_first();
-            while self.seats.front().is_some_and(|s| s.reply.is_some()) {
-                if let Some(reply) = self.seats[0].reply.take() {
-                    self.waiting -= reply.len();
-                    self.ready.extend_from_slice(&reply);
-                }
+            while self.seats.front().is_some_and(|seat| seat.filled) {
                 self.leave_first();
             }
         } else if let Some(seat) = self.seats.get_mut(at)
-            && seat.reply.is_none()
+            && !seat.filled
         {
             self.waiting += reply.len();
-            seat.reply = Some(reply.to_vec());
+            seat.reply.extend_from_slice(reply);
+            seat.filled = true;
+        }
+    }
+
+    /// Gives a seat a part of its reply; [`Replies::fill`] gives the rest.
+    pub fn fill_part(&mut self, number: u32, part: &[u8]) {
+        let at = number.wrapping_sub(self.first) as usize;
+        if at == 0 && !self.seats.is_empty() {
+            self.ready.extend_from_slice(part);
+        } else if let Some(seat) = self.seats.get_mut(at)
+            && !seat.filled
+        {
+            self.waiting += part.len();
+            seat.reply.extend_from_slice(part);
         }
     }
 
@@ -87,6 +99,12 @@ impl Replies {
             }
             self.ready.extend_from_slice(&seat.behind);
             self.first = self.first.wrapping_add(1);
+        }
+        // What is there of the reply that is first now, whole or not, is ready.
+        if let Some(seat) = self.seats.front_mut() {
+            let reply = std::mem::take(&mut seat.reply);
+            self.waiting -= reply.len();
+            self.ready.extend_from_slice(&reply);
         }
     }
 
@@ -127,6 +145,28 @@ mod tests {
         r.fill(seat, b"a");
         assert_eq!(r.ready(), b"abc");
         assert_eq!(r.bytes(), 3);
+    }
+
+    #[test]
+    fn a_reply_in_parts_leaves_as_it_comes_when_it_is_first() {
+        let mut r = Replies::default();
+        let one = r.leave_seat();
+        let two = r.leave_seat();
+        let three = r.leave_seat();
+        r.writer().extend_from_slice(b"z");
+        r.fill_part(two, b"c");
+        r.fill_part(two, b"d");
+        r.fill(three, b"f");
+        r.fill_part(one, b"a");
+        assert_eq!((r.bytes(), r.ready().as_slice()), (5, &b"a"[..]));
+        r.fill(one, b"b");
+        assert_eq!((r.bytes(), r.ready().as_slice()), (6, &b"abcd"[..]));
+        r.fill_part(two, b"e");
+        r.fill(two, b"");
+        assert_eq!((r.bytes(), r.ready().as_slice()), (7, &b"abcdefz"[..]));
+        assert!(r.settled());
+        r.fill_part(two, b"late");
+        assert_eq!(r.ready(), b"abcdefz");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Shard {
                 let Some(place) = self.find(&k) else { continue };
                 self.db(&k).update(place, |entry| {
                     let hash = entry.object_mut().and_then(Hash::of_mut);
-                    hash.is_some_and(|hash| hash.unschedule(at))
+                    hash.is_some_and(|hash| hash.unschedule_at(at))
                 });
                 let removed = self.expire_fields_of(&k, now, left.max(1));
                 expired += removed;

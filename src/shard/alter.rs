@@ -76,7 +76,9 @@ impl Shard {
     ) -> Result<(After, T::Outcome), WrongType> {
         let Some(place) = self.find(k) else {
             let mut made = T::empty();
-            let Applied { changed, outcome } = made.apply(op);
+            let Applied {
+                changed, outcome, ..
+            } = made.apply(op);
             if !changed || made.is_gone() {
                 return Ok((After::Same, outcome));
             }
@@ -86,9 +88,10 @@ impl Shard {
             self.signals.notices.note(notice::NEW, "new", k.db, k.bytes);
             return Ok((After::Changed, outcome));
         };
+        self.hurry(k);
         let before = self.db(k).at(place).clock();
         let note = self.uses.used(before, now);
-        let (Applied { changed, outcome }, gone, due) = self.db(k).update(place, |entry| {
+        let (applied, gone, due) = self.db(k).update(place, |entry| {
             let this = entry.object_mut().and_then(T::of_mut).ok_or(WrongType)?;
             let applied = this.apply(op);
             let gone = this.is_gone();
@@ -98,6 +101,12 @@ impl Shard {
             }
             Ok((applied, gone, due))
         })?;
+        let Applied {
+            changed,
+            outcome,
+            debris,
+        } = applied;
+        self.graveyard.bury_object(debris);
         if gone {
             self.db(k).remove(place);
             return Ok((After::Gone, outcome));

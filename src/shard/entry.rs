@@ -384,7 +384,7 @@ impl Entry {
     }
 
     /// Takes the object out, if there is one, and leaves a number in its place.
-    fn take_object(&mut self) -> Option<Box<Object>> {
+    pub(super) fn take_object(&mut self) -> Option<Box<Object>> {
         let shape = self.shape();
         if shape.form != Form::Object {
             return None;

@@ -50,13 +50,14 @@ impl Shard {
             let number = self.cycle.db as u16;
             if let Some(tables) = seat {
                 let (effects, signals) = (&mut self.effects, &mut self.signals);
-                let graveyard = &mut self.graveyard;
+                let (graveyard, walks) = (&mut self.graveyard, &mut self.walks);
                 expired += tables.expire(now, &mut self.cycle.within, &mut left, |entry| {
                     effects.push(&Effect::Del {
                         db: number,
                         key: entry.key(),
                     });
                     signals.expired(number, entry.key());
+                    walks.keep(number, entry);
                     graveyard.bury_object(entry.take_large());
                 });
                 if left == 0 {

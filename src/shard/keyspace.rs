@@ -17,6 +17,10 @@ pub struct Keyspace {
     shards: Vec<Option<Box<Shard>>>,
     /// Whether the command that runs leaves access times as they are (CLIENT NO-TOUCH).
     pub quiet: bool,
+    /// Whether it may answer in steps.
+    pub may_walk: bool,
+    /// The walk that the command began which ran, in this core's shard.
+    pub walk: Option<u64>,
 }
 
 impl Keyspace {
@@ -31,6 +35,8 @@ impl Keyspace {
             databases,
             shards,
             quiet: false,
+            may_walk: false,
+            walk: None,
         }
     }
 

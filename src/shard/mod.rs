@@ -7,7 +7,7 @@
 //! Reading order: `value` (what goes in and out), `shard` (the verbs of commands), `entry` and
 //! `shape` (one key in one allocation), `table`, `slots` and `db` (where entries are), `browse`
 //! (scan, random), `kinds` (the types that are not strings) and `alter` (changing them), `expiry` and `agenda`, `signals` with
-//! `watch` and `notice` (who is told of changes), `uses` and `evict` (making room), `grave` (freeing in steps), `wire`, `effect`, `recover` and `split`
+//! `watch` and `notice` (who is told of changes), `uses` and `evict` (making room), `walk` (long reads in steps), `grave` (freeing in steps), `wire`, `effect`, `recover` and `split`
 //! (the log's form and the way back), `keyspace` (the shards at hand on a core).
 
 mod agenda;
@@ -37,6 +37,7 @@ mod table;
 mod tracking;
 mod uses;
 mod value;
+pub mod walk;
 mod watch;
 pub mod wire;
 

@@ -97,6 +97,11 @@ impl Object {
         each!(&mut self.inner, this => this.schedule())
     }
 
+    /// It leaves its key: whoever was told when to look at it will not find it there.
+    pub(super) fn unschedule(&mut self) {
+        each!(&mut self.inner, this => this.unschedule());
+    }
+
     /// Frees about `budget` elements of one that nobody can reach any more; tells whether there are more.
     pub(super) fn crumble(&mut self, budget: usize) -> bool {
         each!(&mut self.inner, this => this.crumble(budget))

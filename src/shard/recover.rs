@@ -53,6 +53,8 @@ impl From<Broken> for Misfit {
 
 /// Effects whose memory is asked for together, before the first of them is applied.
 const BATCH: usize = 32;
+/// Keys and elements that are freed behind a batch, if they wait for that.
+const SWEPT: usize = 4096;
 
 impl Shard {
     /// Applies a buffer of effects, all of which belong to this shard; tells how many there were.
@@ -80,6 +82,9 @@ impl Shard {
                 self.replay(effect, key.as_ref(), now)?;
             }
             applied += batch.len() as u64;
+            if self.has_garbage() {
+                self.sweep(SWEPT);
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use super::notice;
 use super::signals::Signals;
 use super::uses::{Frequency, Uses};
 use super::value::{Decimal, Dump, Expire, Key, Meta, Ms, Owned, Value, parse_int};
+use super::walk::Walks;
 use crate::slot;
 
 /// Counts since the shard was made (or since [`Shard::reset_stats`]).
@@ -59,6 +60,7 @@ pub struct Shard {
     pub(super) graveyard: Graveyard,
     pub(super) cycle: Position,
     pub(super) agenda: Agenda,
+    pub(super) walks: Walks,
 }
 
 /// How a read counts.
@@ -93,6 +95,7 @@ impl Shard {
             graveyard: Graveyard::default(),
             cycle: Position::default(),
             agenda: Agenda::default(),
+            walks: Walks::default(),
         }
     }
 
@@ -340,9 +343,25 @@ impl Shard {
 
     /// The value and expiry out of the shard, for RENAME and MOVE; the key is gone. Uncounted.
     pub fn take(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
-        let dump = self.copy_out(k, now)?;
-        self.delete(k, now);
-        Some(dump)
+        let place = self.live(k, now)?;
+        self.hurry(k);
+        let mut entry = self.db(k).remove(place);
+        let (object, expire) = (entry.take_object(), entry.expire());
+        let value = match (object, entry.value()) {
+            (Some(mut object), _) => {
+                object.unschedule();
+                Owned::Object(object)
+            }
+            (None, Value::Str(bytes)) => Owned::Str(bytes.to_vec()),
+            (None, Value::Int(n)) => Owned::Int(n),
+            (None, Value::Object(object)) => Owned::Object(Box::new(object.clone())),
+        };
+        self.effects.push(&Effect::Del {
+            db: k.db,
+            key: k.bytes,
+        });
+        self.signals.touch(k.db, k.bytes);
+        Some(Dump { value, expire })
     }
 
     fn copy_out(&mut self, k: &Key<'_>, now: Ms) -> Option<Dump> {
@@ -562,6 +581,7 @@ impl Shard {
         };
         match place {
             Some(place) => {
+                self.keep_replaced(k, place);
                 let large = self.db(k).update(place, |entry| {
                     let large = entry.take_large();
                     entry.set_value(value, expire, clock);
@@ -602,7 +622,9 @@ impl Shard {
     }
 
     fn remove(&mut self, k: &Key<'_>, place: Place) {
-        let large = self.db(k).remove(place).take_large();
+        let mut entry = self.db(k).remove(place);
+        self.walks.keep(k.db, &mut entry);
+        let large = entry.take_large();
         self.graveyard.bury_object(large);
         self.effects.push(&Effect::Del {
             db: k.db,
@@ -613,6 +635,7 @@ impl Shard {
 
     /// Hands the tables of a database, or of all, to the graveyard.
     pub(super) fn bury(&mut self, db: Option<u16>) {
+        self.keep_walked(db);
         for (number, seat) in self.dbs.iter_mut().enumerate() {
             if db.is_none_or(|db| usize::from(db) == number)
                 && let Some(db) = seat.take()

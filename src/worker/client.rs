@@ -94,6 +94,8 @@ pub enum Waiting {
     Shard,
     /// Keys, by the number of the wait.
     Blocked(u64),
+    /// Its long read is answered in steps.
+    Walk,
     /// CLIENT PAUSE.
     Pause,
     /// DEBUG SLEEP.
@@ -173,6 +175,11 @@ impl Client {
     pub fn is_far(&self) -> bool {
         let most = (FAR_BYTES / self.far_reply.max(1)).clamp(1, MOST_FAR);
         self.conn.replies.open() >= most
+    }
+
+    /// A reply that comes from another core in parts: nothing goes there until it is whole.
+    pub fn far_reply_is_long(&mut self) {
+        self.far_reply = self.far_reply.max(FAR_BYTES);
     }
 
     /// Learns from a reply that came from another core.

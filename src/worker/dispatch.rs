@@ -4,7 +4,7 @@
 use std::mem;
 
 use super::access::Moment;
-use super::client::{Client, Waiting};
+use super::client::{Client, ReplyMode, Waiting};
 use super::clock::ticks;
 use super::pubsub::Tracked;
 use super::stats::Slow;
@@ -35,6 +35,8 @@ pub struct Seat {
     pub quiet: bool,
     /// Whether a command may wait for what is not there.
     pub may_wait: bool,
+    /// Whether one may answer in steps.
+    pub may_walk: bool,
     /// The number of the client, where keys it reads or changes are looked at; 0 otherwise.
     pub id: u64,
     /// Whether it keeps copies of what it reads.
@@ -51,6 +53,7 @@ impl Seat {
             proto: client.proto,
             quiet: client.no_touch,
             may_wait: false,
+            may_walk: false,
             id: client.tracking.map_or(0, |_| client.id),
             keeps: client.tracking.is_some_and(Tracked::keeps),
             noloop: client.tracking.is_some_and(|t| t.noloop),
@@ -64,6 +67,14 @@ impl Seat {
             ..self
         }
     }
+
+    /// The same, for a command that may also answer in steps, if its answer is wanted.
+    pub fn walking(self, wanted: bool) -> Seat {
+        Seat {
+            may_walk: wanted,
+            ..self.waiting()
+        }
+    }
 }
 
 /// What became of a data command, beside its reply.
@@ -72,6 +83,8 @@ pub struct Ran {
     pub slow: Option<u64>,
     /// What it waits for, if it found nothing and may wait; then there is no reply yet.
     pub wait: Option<Wait>,
+    /// The walk that gives the rest of its reply, and the nanoseconds it has taken so far.
+    pub walk: Option<(u64, u64)>,
 }
 
 impl Worker {
@@ -112,6 +125,9 @@ impl Worker {
             return Flow::Next;
         }
         let flow = match row.run {
+            Run::Data(_) if row.route == Route::All && self.lists_keys(client, row) => {
+                self.list_keys(client, index, number, argv)
+            }
             Run::Data(f) => {
                 // Hash and slot do not depend on the database, so the hint outlives a SELECT.
                 let first = match (hint, argv) {
@@ -130,7 +146,7 @@ impl Worker {
                 match needs {
                     Needs::Nothing => self.run_here(client, index, f, (row, number), argv, first),
                     Needs::One(shard) if shard == self.core => {
-                        if !self.free() {
+                        if !self.free() || self.must_wait(row, client.db, argv) {
                             return self.stall(client, index);
                         }
                         self.run_here(client, index, f, (row, number), argv, first)
@@ -225,15 +241,19 @@ impl Worker {
         argv: &[&[u8]],
         first: Option<Key<'_>>,
     ) -> Flow {
-        let seat = Seat::of(client).waiting();
+        let seat = Seat::of(client).walking(client.reply == ReplyMode::On);
         let out = client.conn.replies.writer();
-        let Ran { slow, wait } = self.run_data(f, row, number, seat, argv, out, first);
+        let mark = out.len();
+        let Ran { slow, wait, walk } = self.run_data(f, row, number, seat, argv, out, first);
         if let Some(ns) = slow {
             self.note_slow(ns, argv, Some(client));
         }
         let flow = match wait {
             Some(wait) => self.block_here(client, index, (row, number), argv, wait),
-            None => Flow::Next,
+            None => match walk {
+                Some(walk) => self.walk_here(client, index, (row, number), argv, walk, mark),
+                None => Flow::Next,
+            },
         };
         self.serve_blocked();
         flow
@@ -256,9 +276,11 @@ impl Worker {
             proto,
             quiet,
             may_wait,
+            may_walk,
             ..
         } = seat;
         self.ks.quiet = quiet;
+        self.ks.may_walk = may_walk;
         let mark = out.len();
         let started = ticks();
         self.random = self
@@ -281,13 +303,24 @@ impl Worker {
         let failed = command::run(f, &mut ctx, argv).is_err();
         let wait = ctx.wait.take();
         if wait.is_some() {
-            return Ran { slow: None, wait };
+            return Ran {
+                slow: None,
+                wait,
+                walk: None,
+            };
         }
         let ns = self.clock.ns(ticks().wrapping_sub(started));
         if seat.keeps {
             self.remember(row, db, seat.id, argv);
         }
         self.look_for_news(if seat.noloop { seat.id } else { 0 });
+        if let Some(walk) = self.ks.walk.take() {
+            return Ran {
+                slow: None,
+                wait: None,
+                walk: Some((walk, ns)),
+            };
+        }
         if failed {
             self.stats.error(&out[mark..]);
         }
@@ -297,6 +330,7 @@ impl Worker {
         Ran {
             slow: slow.then_some(ns),
             wait: None,
+            walk: None,
         }
     }
 

@@ -39,6 +39,7 @@ impl Worker {
             who: Seat::of(client),
             wait,
             blocked: false,
+            more: None,
             slow: None,
             args: argv.len() as u32,
             reply_end: 0,
@@ -81,7 +82,9 @@ impl Worker {
             first += item.args as usize;
             match command::by_id(item.command) {
                 Some(row) => {
-                    if let Some(e) = self.forbids(row) {
+                    if self.is_put_aside(batch.from, item, row, &argv) {
+                        // Its reply comes later.
+                    } else if let Some(e) = self.forbids(row) {
                         self.stats.refused(item.command);
                         let mark = replies.len();
                         e.write(&mut Reply {
@@ -90,13 +93,16 @@ impl Worker {
                         });
                         self.stats.error(&replies[mark..]);
                     } else if let Run::Data(f) = row.run {
-                        let who = match item.wait {
-                            0 => item.who,
-                            _ => item.who.waiting(),
-                        };
+                        let who = item.who.walking(!item.silent);
+                        let mark = replies.len();
                         let ran =
                             self.run_data(f, row, item.command, who, &argv, &mut replies, None);
                         item.slow = ran.slow;
+                        if let Some(walk) = ran.walk
+                            && self.walk_there(batch.from, item, row, &argv, walk)
+                        {
+                            replies.truncate(mark);
+                        }
                         if let Some(wait) = ran.wait {
                             item.blocked = true;
                             self.block_other(batch.from, item, &argv, wait);
@@ -184,9 +190,14 @@ impl Worker {
             }
             let (index, generation) = item.client;
             if let Some(client) = self.clients.get(Id { index, generation }) {
-                client.far_reply_came(reply.len());
                 let reply = if item.silent { &[] } else { reply };
-                client.conn.replies.fill(item.seat, reply);
+                if item.more.is_some() {
+                    client.far_reply_is_long();
+                    client.conn.replies.fill_part(item.seat, reply);
+                } else {
+                    client.far_reply_came(reply.len());
+                    client.conn.replies.fill(item.seat, reply);
+                }
                 if client.conn.at < client.conn.input.len() && !client.has_input {
                     client.has_input = true;
                     self.input.push(index);
@@ -195,6 +206,9 @@ impl Worker {
                     client.has_output = true;
                     self.output.push(index);
                 }
+            } else if let Some(core) = item.more {
+                let (from, client, seat) = (self.core, item.client, item.seat);
+                self.mesh.send(core, Message::Unread { from, client, seat });
             }
             if item.wait != 0 {
                 self.answered_wait(item.wait);
@@ -238,9 +252,15 @@ impl Worker {
             }
             match self.queue.pop_front() {
                 Some(Message::Exec(batch)) => self.run_batch(batch),
-                Some(Message::Take { tx, from, writes }) => self.promise(tx, from, writes),
+                Some(Message::Take { tx, from, writes }) => {
+                    self.end_for(from);
+                    self.promise(tx, from, writes);
+                }
                 Some(Message::Ask { from, question }) => self.answer(from, &question),
-                Some(Message::Leave { wait, end }) => self.end_wait(wait, end),
+                Some(Message::Leave { wait, end }) => {
+                    self.end_for(wait.core);
+                    self.end_wait(wait, end);
+                }
                 Some(_) => unreachable!("only commands, takes and questions wait for the shard"),
                 None => break,
             }

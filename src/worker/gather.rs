@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::listing::Names;
 use super::machine::CpuTime;
 use super::pubsub::TrackingReport;
 use super::stats::{Slow, Stats};
@@ -89,6 +90,13 @@ pub enum Question {
     },
     /// Whether it has the client of that number.
     Known(u64),
+    /// The keys of its shard that match a pattern.
+    Keys {
+        /// The database.
+        db: u16,
+        /// The pattern.
+        pattern: Vec<u8>,
+    },
 }
 
 /// An answer.
@@ -109,6 +117,8 @@ pub enum Answer {
     Listeners(Vec<u64>),
     /// To [`Question::Known`] and [`Question::Durable`].
     Known(bool),
+    /// To [`Question::Keys`].
+    Keys(Names),
     /// How an errand ended.
     Ended(Result<(), String>),
     /// To everything that has no answer but that it was done.

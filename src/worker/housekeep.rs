@@ -38,6 +38,10 @@ impl Worker {
         if self.garbage && matches!(self.home, Home::Here) {
             self.garbage = self.ks.shard(self.core).sweep(SWEEP_BUDGET);
         }
+        if self.walks_on() {
+            self.walk_on();
+        }
+        self.list_on();
         if now >= self.next_expire {
             self.next_expire = now + EXPIRE_US;
             self.expire();
@@ -210,6 +214,8 @@ impl Worker {
         let quiet = self.clients.is_empty()
             && self.txs.is_empty()
             && self.queue.is_empty()
+            && self.walks.is_empty()
+            && self.listings.is_empty()
             && self.held_batches.is_empty()
             && self.pubsub.is_quiet()
             && self.promises.is_empty()

@@ -85,6 +85,15 @@ pub enum Message {
         /// Why.
         end: End,
     },
+    /// Nobody takes the rest of a reply any more that the receiver gives in parts.
+    Unread {
+        /// The sender.
+        from: usize,
+        /// The client that it was for, by index and generation.
+        client: (u32, u32),
+        /// The seat that it was for.
+        seat: u32,
+    },
     /// Somebody asks all cores.
     Ask {
         /// Who wants the answer.
@@ -172,6 +181,8 @@ pub struct Item {
     pub wait: u64,
     /// Whether it waits: its reply comes later, in another batch.
     pub blocked: bool,
+    /// The core that has more of its reply, which comes in further batches.
+    pub more: Option<usize>,
     /// Nanoseconds it took, if they are worth an entry in the slow log.
     pub slow: Option<u64>,
     /// How many arguments it has.

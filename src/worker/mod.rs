@@ -3,7 +3,7 @@
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
 //! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`access`], [`arrivals`], [`housekeep`], [`forward`],
-//! [`tx`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
+//! [`tx`], [`walks`], [`listing`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
 
 mod access;
 mod admin;
@@ -16,6 +16,7 @@ mod evict;
 mod forward;
 pub mod gather;
 mod housekeep;
+mod listing;
 pub mod logdrive;
 pub mod machine;
 pub mod mesh;
@@ -29,6 +30,7 @@ pub mod slab;
 pub mod stats;
 mod tick;
 mod tx;
+mod walks;
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -43,6 +45,7 @@ use rustls::ServerConfig;
 use blocked::Blocked;
 use client::Client;
 use clock::Clock;
+use listing::Listing;
 use logdrive::{LogDrive, OpenLog};
 use mesh::Mesh;
 use message::{Batch, Message};
@@ -53,6 +56,7 @@ use slab::Slab;
 use stats::Stats;
 use tick::Job;
 use tx::Tx;
+use walks::Walks;
 
 use crate::acl::Users;
 use crate::net::outbuf::Pool;
@@ -155,6 +159,10 @@ pub struct Worker {
     sleepers: Vec<u32>,
     /// Clients that wait for keys.
     blocked: Blocked,
+    /// Long reads that are under way.
+    walks: Walks,
+    /// Lists of keys that are being made.
+    listings: VecDeque<Listing>,
     /// Listeners to accept on again.
     reaccept: Vec<u32>,
     /// Clients whose data waits for a receive buffer.
@@ -257,6 +265,8 @@ impl Worker {
             holding: Vec::new(),
             sleepers: Vec::new(),
             blocked: Blocked::default(),
+            walks: Walks::default(),
+            listings: VecDeque::new(),
             reaccept: Vec::new(),
             starved: VecDeque::new(),
             queue: VecDeque::new(),
@@ -395,6 +405,7 @@ impl Worker {
                 }
                 Message::Again { wait } => self.again(wait),
                 Message::Unwait { wait } => self.unwait(wait),
+                Message::Unread { from, client, seat } => self.forget_walk(from, client, seat),
                 Message::Answer { gather, answer } => self.gathered(gather, *answer),
                 Message::News { from, round, news } => self.hear_news(from, round, &news),
                 Message::Heard { round, heard } => self.heard(round, &heard),
@@ -471,7 +482,9 @@ impl Worker {
             || !self.output.is_empty()
             || self.queue_stirs
             || !self.starved.is_empty()
-            || self.garbage;
+            || self.garbage
+            || self.walks_on()
+            || self.lists_on();
         let sends = std::mem::take(&mut self.sends);
         if busy {
             self.ring.poll();

@@ -19,6 +19,8 @@ use crate::shard::Key;
 
 /// Commands taken from one client in one tick: a fair share under a deep pipeline.
 const PER_CLIENT: usize = 1024;
+/// Arguments of them, beyond which no further command is taken: many long commands are as much as very many short ones.
+const ARGS_PER_CLIENT: usize = 2 * PER_CLIENT;
 /// Commands taken in one tick.
 const PER_TICK: usize = 8192;
 /// Bytes owed to a client above which it gets nothing more done until it reads.
@@ -108,8 +110,9 @@ impl Worker {
         conn.limits.unauthenticated = !client.authenticated && self.users.must_authenticate();
         conn.limits.bulk_len = self.settings.server.proto_max_bulk_len as usize;
         let mut at = conn.at;
+        let mine = args.len();
         for taken in 0.. {
-            if taken == PER_CLIENT {
+            if taken == PER_CLIENT || args.len() - mine >= ARGS_PER_CLIENT {
                 client.has_input = true;
                 self.input.push(index);
                 break;

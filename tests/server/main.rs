@@ -32,4 +32,5 @@ mod stream;
 mod streams;
 mod swapdb;
 mod tls;
+mod walks;
 mod zsets;

@@ -2,8 +2,11 @@
 //! `timed` let fields expire.
 
 use super::row::{Command, Group, KeySpec, ON_KEY, Run, acl, flag, key};
+use super::walk::is_long;
 use super::{Ctx, Error, scan};
 use crate::resp::Reply;
+use crate::shard::kinds::Collection;
+use crate::shard::kinds::dict::Place;
 use crate::shard::kinds::hash::{Hash, Op};
 use crate::shard::wire::Items;
 use crate::shard::{Key, Ms, notice};
@@ -255,13 +258,22 @@ fn hmget(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
 }
 
 fn hgetall(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
-    let k = ctx.key(args[1]);
+    let (k, may_walk) = (ctx.key(args[1]), ctx.may_walk());
     let now = ctx.now;
     let Some(hash) = ctx.ks.read::<Hash>(&k, now)? else {
         ctx.reply.map(0);
         return Ok(());
     };
     ctx.reply.map(hash.count(now));
+    if may_walk && is_long(hash, hash.len()) {
+        let mut place = Place::default();
+        return ctx.walk::<Hash>(&k, move |hash, n, reply| {
+            hash.each(&mut place, n, now, |(name, value)| {
+                reply.bulk(name);
+                reply.bulk(value);
+            })
+        });
+    }
     for (name, value) in hash.iter(now) {
         ctx.reply.bulk(name);
         ctx.reply.bulk(value);
@@ -273,13 +285,19 @@ fn hgetall(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
 type Side = for<'f> fn((&'f [u8], &'f [u8])) -> &'f [u8];
 
 fn one_side(ctx: &mut Ctx<'_>, args: &[&[u8]], side: Side) -> Result<(), Error> {
-    let k = ctx.key(args[1]);
+    let (k, may_walk) = (ctx.key(args[1]), ctx.may_walk());
     let now = ctx.now;
     let Some(hash) = ctx.ks.read::<Hash>(&k, now)? else {
         ctx.reply.array(0);
         return Ok(());
     };
     ctx.reply.array(hash.count(now));
+    if may_walk && is_long(hash, hash.len()) {
+        let mut place = Place::default();
+        return ctx.walk::<Hash>(&k, move |hash, n, reply| {
+            hash.each(&mut place, n, now, |field| reply.bulk(side(field)))
+        });
+    }
     hash.iter(now).for_each(|field| ctx.reply.bulk(side(field)));
     Ok(())
 }

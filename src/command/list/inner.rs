@@ -2,6 +2,7 @@
 
 use super::{LIST, at_least, integer};
 use crate::command::row::{Command, KeySpec, Run, flag, key};
+use crate::command::walk::is_long;
 use crate::command::{Ctx, Error};
 use crate::shard::kinds::Collection;
 use crate::shard::kinds::list::{End, List, Op};
@@ -129,16 +130,24 @@ fn llen(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
 
 fn lrange(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let (start, stop) = (integer(args[2])?, integer(args[3])?);
-    let k = ctx.key(args[1]);
+    let (k, may_walk) = (ctx.key(args[1]), ctx.may_walk());
     let reply = &mut ctx.reply;
-    match ctx.ks.read::<List>(&k, ctx.now)? {
-        None => reply.array(0),
-        Some(list) => {
-            let (from, n) = range(start, stop, list.len());
-            reply.array(n);
-            list.each(from, n, |item| reply.bulk(item));
-        }
+    let Some(list) = ctx.ks.read::<List>(&k, ctx.now)? else {
+        reply.array(0);
+        return Ok(());
+    };
+    let (from, mut left) = range(start, stop, list.len());
+    reply.array(left);
+    if may_walk && is_long(list, left) {
+        let mut place = list.place(from);
+        return ctx.walk::<List>(&k, move |list, n, reply| {
+            let n = n.min(left);
+            left -= n;
+            list.each_from(&mut place, n, |item| reply.bulk(item));
+            left > 0
+        });
     }
+    list.each(from, left, |item| reply.bulk(item));
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! The set family. Reading order: here adding, removing and asking; `random` draws, `algebra` combines sets.
 
 use super::row::{Command, Group, KeySpec, ON_KEY, Route, Run, acl, flag, key};
+use super::walk::is_long;
 use super::{Ctx, Error, scan};
 use crate::shard::kinds::Collection;
+use crate::shard::kinds::dict::Place;
 use crate::shard::kinds::set::{Op, Set};
 use crate::shard::notice;
 use crate::shard::wire::Items;
@@ -180,12 +182,18 @@ fn scard(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
 }
 
 fn smembers(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
-    let k = ctx.key(args[1]);
+    let (k, may_walk) = (ctx.key(args[1]), ctx.may_walk());
     let Some(set) = ctx.ks.read::<Set>(&k, ctx.now)? else {
         ctx.reply.set(0);
         return Ok(());
     };
     ctx.reply.set(set.len());
+    if may_walk && is_long(set, set.len()) {
+        let mut place = Place::default();
+        return ctx.walk::<Set>(&k, move |set, n, reply| {
+            set.each(&mut place, n, |member| member.answer(reply))
+        });
+    }
     set.iter().for_each(|member| member.answer(&mut ctx.reply));
     Ok(())
 }

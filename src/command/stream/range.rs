@@ -1,8 +1,10 @@
 //! Entries between two ids: XRANGE and XREVRANGE.
 
-use super::{end, integer, show_entries, start};
+use super::{end, integer, show_entries, show_entry, start};
+use crate::command::walk::is_long;
 use crate::command::{Ctx, Error};
-use crate::shard::kinds::stream::Stream;
+use crate::shard::kinds::Collection;
+use crate::shard::kinds::stream::{Entry, Stream, StreamId};
 
 pub(super) fn xrange(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     range(ctx, args, false)
@@ -28,11 +30,36 @@ fn range(ctx: &mut Ctx<'_>, args: &[&[u8]], backwards: bool) -> Result<(), Error
             _ => return Err(Error::Syntax),
         }
     }
-    let k = ctx.key(args[1]);
+    let (k, may_walk) = (ctx.key(args[1]), ctx.may_walk());
     let Some(stream) = ctx.ks.read::<Stream>(&k, ctx.now)? else {
         ctx.reply.array(0);
         return Ok(());
     };
+    let most = stream.len().min(count.unwrap_or(usize::MAX));
+    if may_walk && is_long(stream, most) {
+        let mut left = stream.count(from, to).min(most);
+        ctx.reply.array(left);
+        let (mut from, mut to) = (Some(from), Some(to));
+        return ctx.walk::<Stream>(&k, move |stream, n, reply| {
+            let n = n.min(left);
+            if let (Some(start), Some(end)) = (from, to) {
+                let mut last = None;
+                let each = |entry: Entry<'_>| {
+                    show_entry(reply, &entry);
+                    last = Some(entry.id);
+                };
+                if backwards {
+                    stream.backwards(start, end).take(n).for_each(each);
+                    to = last.and_then(StreamId::previous);
+                } else {
+                    stream.range(start, end).take(n).for_each(each);
+                    from = last.and_then(StreamId::next);
+                }
+            }
+            left -= n;
+            left > 0
+        });
+    }
     let reply = &mut ctx.reply;
     match (count, backwards) {
         (Some(0), _) => reply.null_array(),

@@ -17,6 +17,7 @@ mod redis;
 mod sorting;
 mod streams;
 mod transcript;
+mod walks;
 mod zset;
 
 use super::{Ctx, Error, Route, Run, SessionCmd, resolve, run};

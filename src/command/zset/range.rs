@@ -6,9 +6,11 @@
 use super::score::{Names, Scores};
 use super::{READ, ZSET, integer, pair, pairs_head, store};
 use crate::command::row::{Command, KeySpec, Route, Run, flag, key};
+use crate::command::walk::is_long;
 use crate::command::{Ctx, Error};
+use crate::resp::Reply;
 use crate::shard::kinds::Collection;
-use crate::shard::kinds::zset::{Op, Zset};
+use crate::shard::kinds::zset::{Op, Range, Zset};
 use crate::shard::notice;
 
 const RETURNS: &str =
@@ -265,22 +267,41 @@ impl<'a> Asked<'a> {
 
 fn zrange(ctx: &mut Ctx<'_>, args: &[&[u8]], way: Way) -> Result<(), Error> {
     let asked = Asked::parse(&args[2..], way)?;
-    let k = ctx.key(args[1]);
+    let (k, may_walk) = (ctx.key(args[1]), ctx.may_walk());
     let Some(set) = ctx.ks.read::<Zset>(&k, ctx.now)? else {
         ctx.reply.array(0);
         return Ok(());
     };
-    let (from, to) = asked.ranks(set);
-    let reply = &mut ctx.reply;
-    let entries = set.range(from, to, asked.backwards);
-    if asked.with_scores {
-        pairs_head(reply, to - from);
-        entries.for_each(|(member, score)| pair(reply, member, score));
-    } else {
-        reply.array(to - from);
-        entries.for_each(|(member, _)| reply.bulk(member));
+    let (mut from, mut to) = asked.ranks(set);
+    let (backwards, with_scores) = (asked.backwards, asked.with_scores);
+    match with_scores {
+        true => pairs_head(&mut ctx.reply, to - from),
+        false => ctx.reply.array(to - from),
     }
+    if may_walk && is_long(set, to - from) {
+        return ctx.walk::<Zset>(&k, move |set, n, reply| {
+            let n = n.min(to - from);
+            let (start, end) = match backwards {
+                true => (to - n, to),
+                false => (from, from + n),
+            };
+            show(reply, set.range(start, end, backwards), with_scores);
+            match backwards {
+                true => to -= n,
+                false => from += n,
+            }
+            from < to
+        });
+    }
+    show(&mut ctx.reply, set.range(from, to, backwards), with_scores);
     Ok(())
+}
+
+fn show(reply: &mut Reply<'_>, entries: Range<'_>, with_scores: bool) {
+    match with_scores {
+        true => entries.for_each(|(member, score)| pair(reply, member, score)),
+        false => entries.for_each(|(member, _)| reply.bulk(member)),
+    }
 }
 
 fn zrangestore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! A large table of named elements: what sets, hashes and the index of a sorted set are made of beyond a few hundred.
 //!
-//! Promise: whatever it holds, one element or a hundred million, no call does more work at once than splitting or joining
-//! one segment of `FULL` elements (and copying an index of four bytes for about every eighty); an element that is there
+//! Promise: whatever it holds, one element or a hundred million, no addition does more work at once than splitting one
+//! segment of about `FULL` elements; a removal may halve the index, of four bytes for about every eighty elements; an element that is there
 //! during a whole scan is returned by it, however the table grows or shrinks meanwhile; and a choice by chance takes
 //! constant time.
 //!
@@ -29,6 +29,12 @@ use std::hash::Hasher as _;
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
+mod index;
+mod pages;
+
+use index::Index;
+use pages::Pages;
+
 /// Elements at which a segment splits.
 const FULL: usize = 128;
 /// Two segments join when they have no more than this together.
@@ -37,6 +43,13 @@ const JOIN: usize = FULL / 3;
 const MAX_DEPTH: u8 = 24;
 /// How often a choice by chance may miss before it is made by counting.
 const PATIENCE: usize = 64;
+
+/// A place in the order of [`Dict::iter`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    segment: usize,
+    at: usize,
+}
 
 /// What a dict holds.
 pub trait Element {
@@ -68,15 +81,13 @@ pub fn hash(name: &[u8]) -> u32 {
 /// The table.
 #[derive(Clone, Debug)]
 pub struct Dict<E> {
-    /// Seats of segments, `2^depth` of them; empty at depth 0.
-    index: Vec<u32>,
-    segments: Vec<Segment<E>>,
+    index: Index,
+    segments: Pages<Segment<E>>,
     len: usize,
     /// Bytes that segments and elements take.
     bytes: usize,
-    /// How many segments have the depth of the index.
-    deepest: u32,
-    depth: u8,
+    /// How many segments have each depth.
+    depths: [u32; MAX_DEPTH as usize + 1],
 }
 
 /// Some of the elements: those whose hash begins with the `depth` bits `prefix`.
@@ -91,13 +102,14 @@ struct Segment<E> {
 
 impl<E> Default for Dict<E> {
     fn default() -> Dict<E> {
+        let mut depths = [0; MAX_DEPTH as usize + 1];
+        depths[0] = 1;
         Dict {
-            index: Vec::new(),
-            segments: vec![Segment::new(0, 0)],
+            index: Index::default(),
+            segments: Pages::of(Segment::new(0, 0)),
             len: 0,
             bytes: 0,
-            deepest: 1,
-            depth: 0,
+            depths,
         }
     }
 }
@@ -115,10 +127,7 @@ impl<E: Element> Dict<E> {
 
     /// Bytes on the heap, itself included (as it is boxed).
     pub fn heap_bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.bytes
-            + self.index.capacity() * size_of::<u32>()
-            + self.segments.capacity() * size_of::<Segment<E>>()
+        size_of::<Self>() + self.bytes + self.index.heap_bytes() + self.segments.heap_bytes()
     }
 
     /// The element of this name.
@@ -196,6 +205,27 @@ impl<E: Element> Dict<E> {
         self.segments.iter().flat_map(|segment| &segment.elements)
     }
 
+    /// Goes on from a place in the order of [`Dict::iter`]: calls `f` with up to `count` elements; tells whether there are
+    /// more. For one who goes through all of a dict in steps while nothing changes it.
+    pub fn each(&self, place: &mut Place, count: usize, mut f: impl FnMut(&E)) -> bool {
+        let mut left = count;
+        while let Some(segment) = self.segments.get(place.segment) {
+            let rest = segment.elements.get(place.at..).unwrap_or_default();
+            let here = rest.len().min(left);
+            rest[..here].iter().for_each(&mut f);
+            if here < rest.len() {
+                place.at += here;
+                return true;
+            }
+            left -= here;
+            *place = Place {
+                segment: place.segment + 1,
+                at: 0,
+            };
+        }
+        false
+    }
+
     /// One step of a scan: calls `f` with elements from `cursor` on, about `count` of them, and tells the next cursor;
     /// 0 begins and ends one. Any other number that no scan has told is taken as a place all the same.
     pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&E)) -> u64 {
@@ -244,7 +274,7 @@ impl<E: Element> Dict<E> {
             }
         }
         let mut nth = (random() % (self.len as u64).max(1)) as usize;
-        for segment in &self.segments {
+        for segment in self.segments.iter() {
             match segment.elements.get(nth) {
                 Some(element) => return Some(element),
                 None => nth -= segment.elements.len(),
@@ -262,16 +292,13 @@ impl<E: Element> Dict<E> {
             };
             left = left.saturating_sub(segment.elements.len() + 1);
         }
-        !self.segments.is_empty()
+        self.segments.len() > 0
     }
 
     /// The segment of a hash.
     #[inline]
     fn seat(&self, hash: u32) -> usize {
-        match self.depth {
-            0 => 0,
-            depth => self.index[(hash >> (32 - depth)) as usize] as usize,
-        }
+        self.index.seat(hash)
     }
 
     /// Where a name stands, or would.
@@ -282,8 +309,11 @@ impl<E: Element> Dict<E> {
     }
 
     fn add(&mut self, mut seat: usize, mut at: usize, hash: u32, element: E) {
-        while self.segments[seat].elements.len() >= FULL && self.segments[seat].depth < MAX_DEPTH {
-            self.part(seat);
+        self.index.go_on();
+        while self.segments[seat].elements.len() >= FULL
+            && self.segments[seat].depth < MAX_DEPTH
+            && self.part(seat)
+        {
             seat = self.seat(hash);
             at = self.segments[seat].first(hash);
         }
@@ -298,31 +328,25 @@ impl<E: Element> Dict<E> {
     /// Points the seats of a segment at it.
     fn point(&mut self, at: usize) {
         let segment = &self.segments[at];
-        let shift = self.depth - segment.depth;
-        let first = (segment.prefix as usize) << shift;
-        if self.depth > 0 {
-            self.index[first..first + (1 << shift)].fill(at as u32);
-        }
+        self.index.point(segment.prefix, segment.depth, at);
     }
 
-    /// Splits a segment in two.
-    fn part(&mut self, at: usize) {
-        if self.segments[at].depth == self.depth {
-            self.index = match self.depth {
-                0 => vec![0, 0],
-                _ => self.index.iter().flat_map(|&seat| [seat, seat]).collect(),
-            };
-            self.depth += 1;
-            self.deepest = 0;
+    /// Splits a segment in two, unless the index has not come so far.
+    fn part(&mut self, at: usize) -> bool {
+        let depth = self.segments[at].depth;
+        if depth == self.index.depth() && !self.index.double() {
+            return false;
         }
+        self.depths[usize::from(depth)] -= 1;
+        self.depths[usize::from(depth) + 1] += 2;
         let low = &mut self.segments[at];
         let before = low.room();
         let high = low.split();
         self.bytes = self.bytes + low.room() + high.room() - before;
-        self.deepest += if low.depth == self.depth { 2 } else { 0 };
         self.segments.push(high);
         self.point(at);
         self.point(self.segments.len() - 1);
+        true
     }
 
     /// Joins a segment with its other half while both are small.
@@ -338,7 +362,7 @@ impl<E: Element> Dict<E> {
         if depth == 0 || segment.elements.len() > JOIN {
             return None;
         }
-        let twin = self.index[((segment.prefix ^ 1) as usize) << (self.depth - depth)] as usize;
+        let twin = self.index.of_prefix(segment.prefix ^ 1, depth);
         let other = &self.segments[twin];
         if other.depth != depth || segment.elements.len() + other.elements.len() > JOIN {
             return None;
@@ -353,31 +377,13 @@ impl<E: Element> Dict<E> {
         if leave < self.segments.len() {
             self.point(leave);
         }
-        if self.segments.len() < self.segments.capacity() / 4 {
-            self.segments.shrink_to(self.segments.len() * 2);
-        }
-        if depth == self.depth {
-            self.deepest -= 2;
-        }
-        while self.deepest == 0 && self.depth > 0 {
-            self.halve();
+        self.segments.tidy();
+        self.depths[usize::from(depth)] -= 2;
+        self.depths[usize::from(depth) - 1] += 1;
+        while self.index.depth() > 0 && self.depths[usize::from(self.index.depth())] == 0 {
+            self.index.halve();
         }
         Some(keep)
-    }
-
-    /// Halves the index, whose last bit no segment needs.
-    fn halve(&mut self) {
-        self.depth -= 1;
-        self.index = match self.depth {
-            0 => Vec::new(),
-            _ => self.index.iter().copied().step_by(2).collect(),
-        };
-        let depth = self.depth;
-        let deepest = self
-            .segments
-            .iter()
-            .filter(|segment| segment.depth == depth);
-        self.deepest = deepest.count() as u32;
     }
 }
 
@@ -505,8 +511,9 @@ impl<E: Element + Eq> Eq for Dict<E> {}
 impl<E: Element> Dict<E> {
     /// Checks every count and order against the elements themselves.
     pub(crate) fn verify(&self) {
-        let (mut len, mut bytes, mut deepest) = (0, 0, 0);
-        for segment in &self.segments {
+        let (mut len, mut bytes) = (0, 0);
+        let mut depths = [0; MAX_DEPTH as usize + 1];
+        for segment in self.segments.iter() {
             assert_eq!(segment.hashes.len(), segment.elements.len());
             assert!(segment.hashes.is_sorted());
             for (&h, element) in segment.hashes.iter().zip(&segment.elements) {
@@ -519,17 +526,15 @@ impl<E: Element> Dict<E> {
             }
             bytes += segment.room();
             len += segment.elements.len();
-            deepest += u32::from(segment.depth == self.depth);
+            depths[usize::from(segment.depth)] += 1;
         }
-        assert_eq!((self.len, self.bytes, self.deepest), (len, bytes, deepest));
-        let seats = if self.depth == 0 { 0 } else { 1 << self.depth };
-        assert_eq!(self.index.len(), seats);
-        for (seat, &at) in self.index.iter().enumerate() {
+        assert_eq!((self.len, self.bytes, self.depths), (len, bytes, depths));
+        let depth = self.index.depth();
+        let seats = if depth == 0 { 0 } else { 1 << depth };
+        assert_eq!(self.index.seats().len(), seats);
+        for (seat, &at) in self.index.seats().iter().enumerate() {
             let segment = &self.segments[at as usize];
-            assert_eq!(
-                segment.prefix as usize,
-                seat >> (self.depth - segment.depth)
-            );
+            assert_eq!(segment.prefix as usize, seat >> (depth - segment.depth));
         }
     }
 }
@@ -564,8 +569,8 @@ mod tests {
             }
         }
         assert!(dict.is_empty());
-        assert_eq!((dict.depth, dict.segments.len()), (0, 1));
-        assert!(dict.heap_bytes() < 400, "{}", dict.heap_bytes());
+        assert_eq!((dict.index.depth(), dict.segments.len()), (0, 1));
+        assert!(dict.heap_bytes() < 500, "{}", dict.heap_bytes());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::collections::HashSet;
 
+use super::dict::Place;
 use super::pack::Pack;
 use super::{Applied, Collection, seated};
 use crate::shard::Ms;
@@ -164,6 +165,26 @@ impl Hash {
         }
     }
 
+    /// Goes on from a place in the order of [`Hash::iter`], at the time at which this began; see
+    /// [`super::dict::Dict::each`]. A hash that is not large is gone through at once.
+    pub fn each(
+        &self,
+        place: &mut Place,
+        count: usize,
+        now: Ms,
+        mut f: impl FnMut((&[u8], &[u8])),
+    ) -> bool {
+        if let Form::Table(table) = &self.0 {
+            return table.each(place, count, |(name, value, at)| {
+                if lives(at, now) {
+                    f((name, value));
+                }
+            });
+        }
+        self.iter(now).for_each(f);
+        false
+    }
+
     /// One step of a scan; see [`super::dict::Dict::scan`]. A hash that is not large is scanned in one step.
     pub fn scan(&self, cursor: u64, count: usize, now: Ms, mut f: impl FnMut(&[u8], &[u8])) -> u64 {
         if let Form::Table(table) = &self.0 {
@@ -222,7 +243,7 @@ impl Hash {
     }
 
     /// Whether the agenda looks at it at `at`; if so, it does so no more.
-    pub(in crate::shard) fn unschedule(&mut self, at: Ms) -> bool {
+    pub(in crate::shard) fn unschedule_at(&mut self, at: Ms) -> bool {
         let own = self.is_scheduled(at);
         if own && let Some(scheduled) = self.scheduled() {
             scheduled.0 = None;
@@ -355,27 +376,18 @@ impl Collection for Hash {
 
     fn apply(&mut self, op: &Op<'_>) -> Applied<usize> {
         match op {
-            Op::Set(pairs) => Applied {
-                outcome: self.put(pairs, Time::Clear),
-                changed: pairs.len() >= 2,
-            },
-            Op::Put(at, pairs) => Applied {
-                outcome: self.put(pairs, at.map_or(Time::Keep, Time::At)),
-                changed: pairs.len() >= 2,
-            },
+            Op::Set(pairs) => Applied::when(pairs.len() >= 2, self.put(pairs, Time::Clear)),
+            Op::Put(at, pairs) => {
+                let outcome = self.put(pairs, at.map_or(Time::Keep, Time::At));
+                Applied::when(pairs.len() >= 2, outcome)
+            }
             Op::Remove(names) => {
                 let outcome = self.remove(names);
-                Applied {
-                    outcome,
-                    changed: outcome > 0,
-                }
+                Applied::when(outcome > 0, outcome)
             }
             Op::Expire(at, names) => {
                 let outcome = self.expire(*at, names);
-                Applied {
-                    outcome,
-                    changed: outcome > 0,
-                }
+                Applied::when(outcome > 0, outcome)
             }
         }
     }
@@ -511,6 +523,12 @@ impl Collection for Hash {
             scheduled.0 = Some(due);
             due
         })
+    }
+
+    fn unschedule(&mut self) {
+        if let Some(scheduled) = self.scheduled() {
+            scheduled.0 = None;
+        }
     }
 
     seated!(Hash);

@@ -16,6 +16,8 @@ use super::{Applied, Collection, seated};
 
 /// Bytes of elements in a strip of a long list, unless a single element is larger.
 const STRIP: usize = 8 << 10;
+/// Elements that are freed at once.
+const MANY: usize = 8192;
 
 /// A list.
 #[derive(Clone, Debug)]
@@ -36,6 +38,13 @@ struct Long {
     len: usize,
     /// Bytes of the strips' allocations.
     heap: usize,
+}
+
+/// Where an element stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    strip: usize,
+    within: usize,
 }
 
 /// A change of a list.
@@ -104,11 +113,15 @@ impl PartialEq for List {
 impl Eq for List {}
 
 impl List {
-    fn strips(&self) -> impl DoubleEndedIterator<Item = &Strip> {
-        let (a, b) = match &self.form {
+    fn slices(&self) -> (&[Strip], &[Strip]) {
+        match &self.form {
             Form::Short(strip) => (std::slice::from_ref(strip), &[][..]),
             Form::Long(long) => long.strips.as_slices(),
-        };
+        }
+    }
+
+    fn strips(&self) -> impl DoubleEndedIterator<Item = &Strip> {
+        let (a, b) = self.slices();
         a.iter().chain(b)
     }
 
@@ -137,22 +150,37 @@ impl List {
     }
 
     /// Does something with each of `n` elements from `from` on.
-    pub fn each(&self, from: usize, n: usize, mut f: impl FnMut(&[u8])) {
-        match &self.form {
-            Form::Short(strip) => strip.iter_from(from).take(n).for_each(f),
-            Form::Long(long) => {
-                let Some((at, mut within)) = long.find(from) else {
-                    return;
+    pub fn each(&self, from: usize, n: usize, f: impl FnMut(&[u8])) {
+        self.each_from(&mut self.place(from), n, f);
+    }
+
+    /// Where the element at `index` stands. Good until the list changes.
+    pub fn place(&self, index: usize) -> Place {
+        let place = match &self.form {
+            Form::Short(_) => Some((0, index)),
+            Form::Long(long) => long.find(index),
+        };
+        let (strip, within) = place.unwrap_or((usize::MAX, 0));
+        Place { strip, within }
+    }
+
+    /// Does something with each of `n` elements from a place on, to which it goes on.
+    pub fn each_from(&self, place: &mut Place, n: usize, mut f: impl FnMut(&[u8])) {
+        let mut left = n;
+        let (a, b) = self.slices();
+        for strip in a.iter().chain(b).skip(place.strip) {
+            if left == 0 {
+                break;
+            }
+            let here = left.min(strip.len().saturating_sub(place.within));
+            strip.iter_from(place.within).take(here).for_each(&mut f);
+            left -= here;
+            place.within += here;
+            if place.within >= strip.len() {
+                *place = Place {
+                    strip: place.strip + 1,
+                    within: 0,
                 };
-                let mut left = n;
-                for strip in long.strips.range(at..) {
-                    if left == 0 {
-                        break;
-                    }
-                    let here = left.min(strip.len() - within);
-                    strip.iter_from(within).take(here).for_each(&mut f);
-                    (left, within) = (left - here, 0);
-                }
             }
         }
     }
@@ -195,11 +223,27 @@ impl List {
         }
     }
 
-    fn drop_at(&mut self, end: End, n: usize) {
+    /// Removes elements at an end; tells what is left to be freed.
+    fn drop_at(&mut self, end: End, n: usize) -> Option<List> {
         match &mut self.form {
             Form::Short(strip) if n > 0 => strip.drop_at(end, n),
             Form::Short(_) => {}
-            Form::Long(long) => long.drop_at(end, n),
+            Form::Long(long) => {
+                let form = long
+                    .drop_at(end, n)
+                    .map(|debris| Form::Long(Box::new(debris)));
+                return form.map(|form| List { form });
+            }
+        }
+        None
+    }
+
+    /// Puts another list's strips behind its own, both of them long.
+    fn append(&mut self, other: List) {
+        if let (Form::Long(long), Form::Long(mut other)) = (&mut self.form, other.form) {
+            long.len += other.len;
+            long.heap += other.heap;
+            long.strips.append(&mut other.strips);
         }
     }
 
@@ -327,7 +371,8 @@ impl Long {
         }
     }
 
-    fn drop_at(&mut self, end: End, mut n: usize) {
+    fn drop_at(&mut self, end: End, mut n: usize) -> Option<Long> {
+        let mut debris = Long::default();
         while n > 0 && !self.strips.is_empty() {
             let at = if end == End::Front {
                 0
@@ -337,11 +382,16 @@ impl Long {
             let len = self.strips[at].len();
             if n < len {
                 self.change(at, |strip| strip.drop_at(end, n));
-                return;
+                break;
             }
-            self.take(at);
+            let strip = self.take(at);
             n -= len;
+            // A few are freed at once.
+            if n > MANY || !debris.strips.is_empty() {
+                debris.add(debris.strips.len(), strip);
+            }
         }
+        (!debris.strips.is_empty()).then_some(debris)
     }
 
     fn splice(&mut self, index: usize, remove: usize, item: &[u8]) {
@@ -445,9 +495,17 @@ impl Collection for List {
             _ if len == 0 => return Applied::nothing(0),
             Op::Trim { front, back } => {
                 let most = len as u64;
-                self.drop_at(End::Front, front.min(most) as usize);
-                self.drop_at(End::Back, back.min(self.len() as u64) as usize);
+                let first = self.drop_at(End::Front, front.min(most) as usize);
+                let second = self.drop_at(End::Back, back.min(self.len() as u64) as usize);
                 self.tidy();
+                let debris = match (first, second) {
+                    (Some(mut first), Some(second)) => {
+                        first.append(second);
+                        Some(first)
+                    }
+                    (first, second) => first.or(second),
+                };
+                return Applied::change(self.len()).leaving(debris);
             }
             Op::Set { index, item } => {
                 if index >= len as u64 {

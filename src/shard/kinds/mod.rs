@@ -22,29 +22,42 @@ use super::object::Object;
 use super::value::Ms;
 
 /// What applying an operation did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied<T> {
     /// Whether anything is other than before; if not, nothing is logged.
     pub changed: bool,
     /// What the command wants to know.
     pub outcome: T,
+    /// What was taken out, where freeing it would take long.
+    pub debris: Option<Box<Object>>,
 }
 
 impl<T> Applied<T> {
     /// Something has changed.
     pub fn change(outcome: T) -> Applied<T> {
+        Applied::when(true, outcome)
+    }
+
+    /// Something has, if so.
+    pub fn when(changed: bool, outcome: T) -> Applied<T> {
         Applied {
-            changed: true,
+            changed,
             outcome,
+            debris: None,
+        }
+    }
+
+    /// The same, with something large left to be freed.
+    pub fn leaving<C: Collection>(self, debris: Option<C>) -> Applied<T> {
+        Applied {
+            debris: debris.map(|debris| Box::new(debris.into_object())),
+            ..self
         }
     }
 
     /// Nothing has.
     pub fn nothing(outcome: T) -> Applied<T> {
-        Applied {
-            changed: false,
-            outcome,
-        }
+        Applied::when(false, outcome)
     }
 }
 
@@ -105,6 +118,9 @@ pub trait Collection: Sized {
     fn schedule(&mut self) -> Option<Ms> {
         None
     }
+
+    /// Nobody was told.
+    fn unschedule(&mut self) {}
 
     /// It as an object.
     fn into_object(self) -> Object;

@@ -3,7 +3,7 @@
 //! Promise: its form follows Redis's thresholds: integers in order up to 512 of them, a pack up to 128 members of at
 //! most 64 bytes, a table beyond. It only ever moves on to the next form.
 
-use super::dict::Dict;
+use super::dict::{Dict, Place};
 use super::pack::Pack;
 use super::{Applied, Collection, seated};
 use crate::resp::Reply;
@@ -96,6 +96,16 @@ impl Set {
             Form::Pack(pack) => Iter::Pack(pack.iter()),
             Form::Table(table) => Iter::Table(Box::new(table.iter().map(|member| &**member))),
         }
+    }
+
+    /// Goes on from a place in the order of [`Set::iter`]; see [`Dict::each`]. A set that is not large is gone through at
+    /// once.
+    pub fn each(&self, place: &mut Place, count: usize, mut f: impl FnMut(Member<'_>)) -> bool {
+        if let Form::Table(table) = &self.0 {
+            return table.each(place, count, |member| f(Member::Bytes(member)));
+        }
+        self.iter().for_each(f);
+        false
     }
 
     /// One step of a scan; see [`Dict::scan`]. A set that is not large is scanned in one step.
@@ -224,10 +234,7 @@ impl Collection for Set {
             }
             Op::Remove(members) => members.iter().filter(|member| self.remove(member)).count(),
         };
-        Applied {
-            changed: count > 0,
-            outcome: count,
-        }
+        Applied::when(count > 0, count)
     }
 
     fn write_op(op: &Op<'_>, out: &mut Vec<u8>) {

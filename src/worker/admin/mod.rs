@@ -245,6 +245,11 @@ impl Worker {
                 Answer::Known(self.log.is_durable())
             }
             Question::Known(id) => Answer::Known(self.client_numbers.contains_key(id)),
+            Question::Keys { db, pattern } => {
+                // It is answered when the list is whole.
+                self.begin_list(from, *db, pattern);
+                return;
+            }
             Question::ActiveExpiry(on) => {
                 self.active_expiry = *on;
                 Answer::Done

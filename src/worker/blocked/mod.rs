@@ -403,6 +403,7 @@ impl Worker {
                 slow,
                 wait: id.number,
                 blocked: false,
+                more: None,
                 args: argv.len() as u32,
                 reply_end: out.len() as u32,
             },

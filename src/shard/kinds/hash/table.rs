@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::field::Field;
 use super::{Entry, Scheduled, Time};
 use crate::shard::Ms;
-use crate::shard::kinds::dict::{Dict, hash};
+use crate::shard::kinds::dict::{Dict, Place, hash};
 
 /// Bytes of an entry of the order, with what its tree adds to it, roughly.
 const ORDERED: usize = 24;
@@ -39,6 +39,15 @@ impl Table {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         self.fields.iter().map(Field::parts)
+    }
+
+    pub(super) fn each(
+        &self,
+        place: &mut Place,
+        count: usize,
+        mut f: impl FnMut(Entry<'_>),
+    ) -> bool {
+        self.fields.each(place, count, |field| f(field.parts()))
     }
 
     pub(super) fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(Entry<'_>)) -> u64 {

@@ -100,7 +100,7 @@ fn the_agenda_is_told_once() {
     set(&mut hash, &[b"long", &[b'v'; 65]]);
     assert_eq!((hash.encoding(), hash.schedule()), ("hashtable", None));
     assert_eq!(hash.clone().schedule(), Some(50));
-    assert!(!hash.unschedule(100) && hash.unschedule(50));
+    assert!(!hash.unschedule_at(100) && hash.unschedule_at(50));
     assert_eq!(hash.schedule(), Some(50));
 }
 

@@ -13,6 +13,9 @@ use crate::shard::wire::{Items, Reader, put_number};
 /// What a block costs beside its bytes: its seat in the index, which is about two thirds full.
 const SEAT: usize = (size_of::<StreamId>() + size_of::<Block>()) * 3 / 2;
 
+/// Blocks that are freed at once.
+const MANY: usize = 128;
+
 /// How much a trim may remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
@@ -104,9 +107,10 @@ impl Entries {
         }
     }
 
-    /// Removes what is not larger than `through`; tells how many entries that were.
-    pub(super) fn cut(&mut self, through: StreamId) -> u64 {
+    /// Removes what is not larger than `through`; tells how many entries that were, and what is left to be freed.
+    pub(super) fn cut(&mut self, through: StreamId) -> (u64, Option<Entries>) {
         let before = self.len;
+        let debris = self.split_off(through);
         while let Some(mut entry) = self.blocks.first_entry() {
             let base = *entry.key();
             let block = entry.get_mut();
@@ -117,7 +121,26 @@ impl Entries {
             self.len -= u64::from(block.live);
             self.drop_block(base);
         }
-        before - self.len
+        (before - self.len, debris)
+    }
+
+    /// Takes out the blocks that end before `through`, where those are many. Costs a look at those that go or at those
+    /// that stay.
+    fn split_off(&mut self, through: StreamId) -> Option<Entries> {
+        let (&last, _) = self.blocks.range(..=through).next_back()?;
+        self.blocks.range(..last).nth(MANY)?;
+        let rest = self.blocks.split_off(&last);
+        let mut gone = Entries {
+            blocks: std::mem::replace(&mut self.blocks, rest),
+            ..Entries::default()
+        };
+        for block in gone.blocks.values() {
+            gone.len += u64::from(block.live);
+            gone.bytes += SEAT + block.heap_bytes();
+        }
+        self.len -= gone.len;
+        self.bytes -= gone.bytes;
+        Some(gone)
     }
 
     /// Up to which id a trim removes; `None` if nothing. `rough` is `~`: blocks go whole or not at all. A `limit` other
@@ -171,6 +194,24 @@ impl Entries {
             from,
             to,
         }
+    }
+
+    /// How many those are.
+    pub(super) fn count(&self, from: StreamId, to: StreamId) -> usize {
+        if self.first().is_none_or(|first| from <= first)
+            && self.last().is_none_or(|last| last <= to)
+        {
+            return self.len as usize;
+        }
+        let blocks = self.range(from, to).blocks;
+        let counts = blocks.map(|(&base, block)| match from <= base && block.top <= to {
+            true => block.live as usize,
+            false => block
+                .entries(base)
+                .filter(|entry| from <= entry.id && entry.id <= to)
+                .count(),
+        });
+        counts.sum()
     }
 
     /// The same, from the largest id on.

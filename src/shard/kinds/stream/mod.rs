@@ -45,6 +45,8 @@ struct Body {
     group_bytes: usize,
 }
 
+/// Bytes of a group that are freed at once.
+const LARGE_GROUP: usize = 64 << 10;
 /// What a group costs beside what is in it.
 const GROUP: usize = (size_of::<Box<[u8]>>() + size_of::<Group>()) * 3 / 2;
 
@@ -101,6 +103,11 @@ impl Stream {
     /// The entries from one id to another, both included.
     pub fn range(&self, from: StreamId, to: StreamId) -> Range<'_> {
         self.0.entries.range(from, to)
+    }
+
+    /// How many those are. Takes no time where they are all, and otherwise a look at each block between the two.
+    pub fn count(&self, from: StreamId, to: StreamId) -> usize {
+        self.0.entries.count(from, to)
     }
 
     /// The same, from the largest id on.
@@ -239,7 +246,16 @@ impl Collection for Stream {
                 });
                 counted(count)
             }
-            Op::Trim { through } => counted(body.entries.cut(through)),
+            Op::Trim { through } => {
+                let (count, debris) = body.entries.cut(through);
+                let debris = debris.map(|entries| {
+                    Stream(Box::new(Body {
+                        entries,
+                        ..Body::default()
+                    }))
+                });
+                counted(count).leaving(debris)
+            }
             Op::SetId {
                 last,
                 added,
@@ -262,11 +278,17 @@ impl Collection for Stream {
                 Applied::change(1)
             }),
             Op::DestroyGroup { group: name } => {
-                let Some(group) = body.groups.remove(name) else {
+                let Some((name, group)) = body.groups.remove_entry(name) else {
                     return Applied::nothing(0);
                 };
                 body.group_bytes -= GROUP + name.len() + group.heap_bytes();
-                Applied::change(1)
+                let debris = (group.heap_bytes() > LARGE_GROUP).then(|| {
+                    Stream(Box::new(Body {
+                        groups: BTreeMap::from([(name, group)]),
+                        ..Body::default()
+                    }))
+                });
+                Applied::change(1).leaving(debris)
             }
             Op::Visit {
                 group,

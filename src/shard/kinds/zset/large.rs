@@ -86,6 +86,26 @@ impl Large {
         }
     }
 
+    /// The set without the entries of ranks `from..to`. Its members are numbered in the order of their numbers here, so
+    /// that none gets a larger one, which whoever goes downwards through the numbers relies on.
+    pub(super) fn without(&self, from: usize, to: usize) -> Large {
+        let mut ids: Vec<u32> = Vec::with_capacity(self.len() - (to - from));
+        for mut ranks in [0..from, to..self.len()] {
+            while !ranks.is_empty() {
+                let (leaf, places) = self.order.leaf_at(ranks.start);
+                let here = places.len().min(ranks.len());
+                ids.extend(places.take(here).map(|at| leaf.get(at).1));
+                ranks.start += here.max(1);
+            }
+        }
+        ids.sort_unstable();
+        let mut rest = Large::new();
+        for id in ids {
+            rest.put(self.members.bytes(id), self.members.score(id));
+        }
+        rest
+    }
+
     fn forget(&mut self, id: u32) {
         let members = &self.members;
         self.order.remove((members.score(id), id), members);

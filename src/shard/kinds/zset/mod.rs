@@ -40,6 +40,9 @@ enum Form {
 
 const _: () = assert!(size_of::<Zset>() <= 24);
 
+/// Entries that are removed one by one at most where fewer would stay.
+const MANY: usize = 4096;
+
 /// The first byte of an encoded set.
 const SMALL: u8 = 0;
 const LARGE: u8 = 1;
@@ -187,14 +190,20 @@ impl Zset {
         }
     }
 
-    /// Removes the entries of ranks `from..to`.
-    fn cut(&mut self, from: usize, to: usize) -> usize {
+    /// Removes the entries of ranks `from..to`; tells how many, and what is left to be freed. Takes as long as those that
+    /// are removed or those that stay, whichever are fewer.
+    fn cut(&mut self, from: usize, to: usize) -> (usize, Option<Zset>) {
         let count = to.saturating_sub(from);
+        let mut debris = None;
         match &mut self.0 {
+            Form::Large(large) if count > MANY && count > large.len() - count => {
+                let rest = Box::new(large.without(from, to));
+                debris = Some(Zset(Form::Large(std::mem::replace(large, rest))));
+            }
             Form::Large(large) => large.cut(from, count),
             Form::Small(pack) => pack.remove(from * 2, count * 2),
         }
-        count
+        (count, debris)
     }
 }
 
@@ -210,6 +219,7 @@ impl Collection for Zset {
 
     fn apply(&mut self, op: &Op<'_>) -> Applied<Counts> {
         let mut counts = Counts::default();
+        let mut debris = None;
         match op {
             Op::Put(scored) => scored.for_each(|score, member| match self.put(member, score) {
                 Put::Added => counts.added += 1,
@@ -224,13 +234,10 @@ impl Collection for Zset {
             Op::Cut { first, last } => {
                 let from = self.position(|s, m| s < first.0 || (s == first.0 && m < first.1));
                 let to = self.position(|s, m| s < last.0 || (s == last.0 && m <= last.1));
-                counts.removed = self.cut(from, to);
+                (counts.removed, debris) = self.cut(from, to);
             }
         }
-        Applied {
-            changed: counts != Counts::default(),
-            outcome: counts,
-        }
+        Applied::when(counts != Counts::default(), counts).leaving(debris)
     }
 
     fn write_op(op: &Op<'_>, out: &mut Vec<u8>) {
