@@ -11,6 +11,7 @@
 mod bitmap;
 mod chance;
 mod docs;
+mod dump;
 mod error;
 mod expire;
 mod geo;

@@ -9,7 +9,7 @@
 use super::row::{Begin, Command, Run, key};
 use super::{Error, KeySpec};
 use super::{
-    bitmap, docs, expire, geo, hash, hyperloglog, keyspace, list, object, pubsub, rename, scan,
+    bitmap, docs, dump, expire, geo, hash, hyperloglog, keyspace, list, object, pubsub, rename, scan,
     server, session, set, sort, stream, string, zset,
 };
 use crate::resp::number::parse_i64;
@@ -48,6 +48,7 @@ const FAMILIES: &[&[Command]] = &[
     pubsub::ROWS,
     keyspace::ROWS,
     rename::ROWS,
+    dump::ROWS,
     expire::ROWS,
     scan::ROWS,
     object::ROWS,
