@@ -94,9 +94,7 @@ fn refusal(fault: Fault) -> Error {
     match fault {
         Fault::Payload => Error::Text("ERR DUMP payload version or checksum are wrong"),
         Fault::Short | Fault::Damaged | Fault::Unknown(_) => Error::Text("ERR Bad data format"),
-        Fault::Module | Fault::TooLarge => {
-            Error::message(format!("ERR Bad data format: {fault}"))
-        }
+        Fault::Module | Fault::TooLarge => Error::message(format!("ERR Bad data format: {fault}")),
     }
 }
 
@@ -107,8 +105,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         return Err(Error::Text("BUSYKEY Target key name already exists."));
     }
     let ttl = parse_i64(args[2]).ok_or(Error::NotInteger)?;
-    let ttl =
-        Ms::try_from(ttl).map_err(|_| Error::Text("ERR Invalid TTL value, must be >= 0"))?;
+    let ttl = Ms::try_from(ttl).map_err(|_| Error::Text("ERR Invalid TTL value, must be >= 0"))?;
     let value = rdb::undump(args[3]).map_err(refusal)?;
     let expire = match ttl {
         0 => None,

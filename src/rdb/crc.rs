@@ -46,7 +46,9 @@ impl Crc64 {
         let mut crc = self.0;
         let mut words = bytes.chunks_exact(8);
         for word in &mut words {
-            let word = word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+            let word = word
+                .first_chunk()
+                .map_or(0, |word| u64::from_le_bytes(*word));
             let mixed = (crc ^ word).to_le_bytes();
             crc = 0;
             for (table, byte) in STEP.iter().rev().zip(mixed) {

@@ -1,7 +1,7 @@
 //! Values in every form there is, and what is left of them when a bit is not as it was.
 
-use super::packed::tests::{ziplist, zipmap};
 use super::packed::Packer;
+use super::packed::tests::{ziplist, zipmap};
 use super::*;
 use crate::shard::kinds::Collection;
 use crate::shard::kinds::hash::{self, Hash};
@@ -59,9 +59,27 @@ fn show(owned: &Owned) -> (Vec<Vec<u8>>, &'static str) {
             out.sort();
         }
         View::Stream(stream) => {
-            let mut bytes = Vec::new();
-            stream.encode(&mut bytes);
-            out.push(bytes);
+            // Which entries are neighbours in memory is nobody's business.
+            for entry in stream.range(StreamId::MIN, StreamId::MAX) {
+                out.push(format!("{:?}", entry.id).into_bytes());
+                for (name, value) in entry.fields() {
+                    out.extend([name.to_vec(), value.to_vec()]);
+                }
+            }
+            let past = (stream.last(), stream.max_deleted(), stream.added());
+            out.push(format!("{past:?}").into_bytes());
+            for (name, group) in stream.groups() {
+                out.push(name.to_vec());
+                out.push(format!("{:?} {:?}", group.last, group.read).into_bytes());
+                for consumer in group.consumers() {
+                    out.push(format!("{consumer:?}").into_bytes());
+                }
+                for (id, pending) in group.range(StreamId::MIN, StreamId::MAX) {
+                    let owner = group.owner(&pending).escape_ascii();
+                    let (at, count) = (pending.at, pending.count);
+                    out.push(format!("{id:?} {owner} {at} {count}").into_bytes());
+                }
+            }
         }
     }
     (out, object.encoding())
@@ -101,11 +119,30 @@ fn change(stream: &mut Stream, (what, id, who, at): (u8, StreamId, u8, Ms), fiel
     let read = (at % 3 > 0).then_some(at % 1000);
     let op = match what {
         0 => stream::Op::Delete { ids },
-        1 => stream::Op::CreateGroup { group, last: id, read },
-        2 => stream::Op::Deliver { group, consumer, at, ids, last: id, read },
+        1 => stream::Op::CreateGroup {
+            group,
+            last: id,
+            read,
+        },
+        2 => stream::Op::Deliver {
+            group,
+            consumer,
+            at,
+            ids,
+            last: id,
+            read,
+        },
         3 => stream::Op::Ack { group, ids },
-        4 => stream::Op::Visit { group, consumer, at },
-        5 => stream::Op::SetId { last: id, added: read, max_deleted: Some(id) },
+        4 => stream::Op::Visit {
+            group,
+            consumer,
+            at,
+        },
+        5 => stream::Op::SetId {
+            last: id,
+            added: read,
+            max_deleted: Some(id),
+        },
         _ => stream::Op::Add { id, fields },
     };
     stream.apply(&op);
@@ -122,39 +159,51 @@ fn any_value() -> impl Strategy<Value = Owned> {
         some_text(1500).prop_map(|items| {
             let args: Vec<&[u8]> = items.iter().map(Vec::as_slice).collect();
             let mut list = List::empty();
-            list.apply(&list::Op::Push { end: End::Back, items: Items::Args(&args) });
+            list.apply(&list::Op::Push {
+                end: End::Back,
+                items: Items::Args(&args),
+            });
             object(list)
         }),
         some_text(300).prop_map(|items| {
             let mut set = Set::empty();
-            items.iter().for_each(|item| { set.add(item); });
+            items.iter().for_each(|item| {
+                set.add(item);
+            });
             object(set)
         }),
         proptest::collection::vec(any::<i64>(), 1..600).prop_map(|ints| {
             let mut set = Set::empty();
-            ints.iter().for_each(|n| { set.add(n.to_string().as_bytes()); });
+            ints.iter().for_each(|n| {
+                set.add(n.to_string().as_bytes());
+            });
             object(set)
         }),
         proptest::collection::vec((score, text()), 1..300).prop_map(|entries| {
-            let all = entries.iter().map(|(score, member)| (*score, member.as_slice()));
+            let all = entries
+                .iter()
+                .map(|(score, member)| (*score, member.as_slice()));
             object(Zset::of_entries(all))
         }),
-        proptest::collection::vec((text(), text(), expiry, any::<bool>()), 1..40).prop_map(|fields| {
-            let times = fields[0].3;
-            let mut hash = Hash::empty();
-            for (name, value, at, _) in &fields {
-                let args: [&[u8]; 2] = [name, value];
-                hash.apply(&hash::Op::Put(at.filter(|_| times), Items::Args(&args)));
+        proptest::collection::vec((text(), text(), expiry, any::<bool>()), 1..40).prop_map(
+            |fields| {
+                let times = fields[0].3;
+                let mut hash = Hash::empty();
+                for (name, value, at, _) in &fields {
+                    let args: [&[u8]; 2] = [name, value];
+                    hash.apply(&hash::Op::Put(at.filter(|_| times), Items::Args(&args)));
+                }
+                object(hash)
             }
-            object(hash)
-        }),
-        proptest::collection::vec((steps, proptest::collection::vec(text(), 0..5)), 1..80).prop_map(|steps| {
-            let mut stream = Stream::empty();
-            for (step, fields) in &steps {
-                change(&mut stream, *step, fields);
-            }
-            object(stream)
-        }),
+        ),
+        proptest::collection::vec((steps, proptest::collection::vec(text(), 0..5)), 1..80)
+            .prop_map(|steps| {
+                let mut stream = Stream::empty();
+                for (step, fields) in &steps {
+                    change(&mut stream, *step, fields);
+                }
+                object(stream)
+            }),
     ]
 }
 
@@ -174,7 +223,14 @@ fn as_told(owned: &Owned) -> Owned {
         for (group, consumer, at, last, read) in seen {
             let ids = stream::Ids::Slice(&[]);
             let (group, consumer) = (&group, &consumer);
-            stream.apply(&stream::Op::Deliver { group, consumer, at, ids, last, read });
+            stream.apply(&stream::Op::Deliver {
+                group,
+                consumer,
+                at,
+                ids,
+                last,
+                read,
+            });
         }
         return object(stream);
     }
@@ -205,7 +261,8 @@ proptest! {
 
 /// A few small values, in the forms that are written and in all others.
 fn small() -> Vec<(Vec<u8>, u16, Owned)> {
-    let strings = |items: &[&str]| -> Vec<Vec<u8>> { items.iter().map(|s| s.as_bytes().to_vec()).collect() };
+    let strings =
+        |items: &[&str]| -> Vec<Vec<u8>> { items.iter().map(|s| s.as_bytes().to_vec()).collect() };
     let blob = |kind: u8, blob: Vec<u8>| {
         let mut out = vec![kind];
         put_length(&mut out, blob.len() as u64);
@@ -230,13 +287,21 @@ fn small() -> Vec<(Vec<u8>, u16, Owned)> {
     timed.apply(&hash::Op::Expire(Some(1000), Items::Args(&[b"a"])));
     let items = strings(&["x", "-5", "100000"]);
     let mut list = List::empty();
-    list.apply(&list::Op::Push { end: End::Back, items: Items::Args(&[b"x", b"-5", b"100000"]) });
+    list.apply(&list::Op::Push {
+        end: End::Back,
+        items: Items::Args(&[b"x", b"-5", b"100000"]),
+    });
     let mut set = Set::empty();
-    items.iter().for_each(|item| { set.add(item); });
+    items.iter().for_each(|item| {
+        set.add(item);
+    });
     let mut ints = Set::empty();
-    ["-5", "7", "100000"].iter().for_each(|item| { ints.add(item.as_bytes()); });
+    ["-5", "7", "100000"].iter().for_each(|item| {
+        ints.add(item.as_bytes());
+    });
     let scored = strings(&["b", "-1.5", "a", "2", "c", "inf"]);
-    let zset = Zset::of_entries([(-1.5, &b"b"[..]), (2.0, b"a"), (f64::INFINITY, b"c")].into_iter());
+    let zset =
+        Zset::of_entries([(-1.5, &b"b"[..]), (2.0, b"a"), (f64::INFINITY, b"c")].into_iter());
     let mut stream = Stream::empty();
     let at = |ms, seq| StreamId { ms, seq };
     for n in 1..4u64 {
@@ -254,33 +319,87 @@ fn small() -> Vec<(Vec<u8>, u16, Owned)> {
         (dumped(&long), 10, long),
         (plain(0, 3, b"abc"), 10, Owned::Str(b"abc".to_vec())),
         (vec![0, 0xc1, 0x18, 0xfc], 10, Owned::Str(b"-1000".to_vec())),
-        (plain(1, 3, b"\x01x\xc0\xfb\x06100000"), 10, object(list.clone())),
-        (plain(2, 3, b"\x01x\xc0\xfb\x06100000"), 10, object(set.clone())),
-        (plain(3, 3, b"\x01a\x012\x01b\x04-1.5\x01c\xfe"), 10, object(zset.clone())),
-        (plain(4, 2, b"\x01a\x011\x02bc\x04text"), 10, object(hash.clone())),
+        (
+            plain(1, 3, b"\x01x\xc0\xfb\x06100000"),
+            10,
+            object(list.clone()),
+        ),
+        (
+            plain(2, 3, b"\x01x\xc0\xfb\x06100000"),
+            10,
+            object(set.clone()),
+        ),
+        (
+            plain(3, 3, b"\x01a\x012\x01b\x04-1.5\x01c\xfe"),
+            10,
+            object(zset.clone()),
+        ),
+        (
+            plain(4, 2, b"\x01a\x011\x02bc\x04text"),
+            10,
+            object(hash.clone()),
+        ),
         (blob(9, zipmap(&fields, 2)), 2, object(hash.clone())),
         (blob(10, ziplist(&items, false)), 9, object(list.clone())),
         (blob(12, ziplist(&scored, true)), 9, object(zset.clone())),
         (blob(13, ziplist(&fields, false)), 9, object(hash.clone())),
-        ([&[14, 1][..], &blob(0, ziplist(&items, false))[1..]].concat(), 9, object(list.clone())),
+        (
+            [&[14, 1][..], &blob(0, ziplist(&items, false))[1..]].concat(),
+            9,
+            object(list.clone()),
+        ),
         (blob(16, pack(&fields)), 10, object(hash.clone())),
         (blob(17, pack(&scored)), 10, object(zset.clone())),
-        ([&[18, 2, 1, 1, b'x', 2][..], &blob(0, pack(&items[1..]))[1..]].concat(), 10, object(list)),
-        (blob(20, pack(&items)), 11, object(set)),
-        (plain(22, 2, b"\x43\xe8\x01a\x011\x00\x02bc\x04text"), 12, object(timed.clone())),
-        (blob(23, pack(&strings(&["a", "1", "1000", "bc", "text", "0"]))), 12, object(timed.clone())),
         (
-            [&[25][..], &1000u64.to_le_bytes(), &blob(0, pack(&strings(&["a", "1", "1000", "bc", "text", "0"])))[1..]].concat(),
+            [
+                &[18, 2, 1, 1, b'x', 2][..],
+                &blob(0, pack(&items[1..]))[1..],
+            ]
+            .concat(),
+            10,
+            object(list),
+        ),
+        (blob(20, pack(&items)), 11, object(set)),
+        (
+            plain(22, 2, b"\x43\xe8\x01a\x011\x00\x02bc\x04text"),
             12,
             object(timed.clone()),
         ),
         (
-            [&[22, 2][..], b"\x01a\x011", &1000u64.to_le_bytes(), b"\x02bc\x04text", &[0xff; 8]].concat(),
+            blob(23, pack(&strings(&["a", "1", "1000", "bc", "text", "0"]))),
+            12,
+            object(timed.clone()),
+        ),
+        (
+            [
+                &[25][..],
+                &1000u64.to_le_bytes(),
+                &blob(0, pack(&strings(&["a", "1", "1000", "bc", "text", "0"])))[1..],
+            ]
+            .concat(),
+            12,
+            object(timed.clone()),
+        ),
+        (
+            [
+                &[22, 2][..],
+                b"\x01a\x011",
+                &1000u64.to_le_bytes(),
+                b"\x02bc\x04text",
+                &[0xff; 8],
+            ]
+            .concat(),
             VALKEY,
             object(timed.clone()),
         ),
     ];
-    for owned in [object(ints), object(zset), object(timed), object(hash), as_told(&object(stream))] {
+    for owned in [
+        object(ints),
+        object(zset),
+        object(timed),
+        object(hash),
+        as_told(&object(stream)),
+    ] {
         all.push((dumped(&owned), 12, owned));
     }
     all
@@ -295,8 +414,15 @@ fn every_form_is_read() {
         assert_eq!(show(&read), show(&owned), "form {}", body[0]);
         kinds.insert(body[0]);
     }
-    let known: Vec<u8> = (0..=5).chain(9..=14).chain(16..=20).chain(22..=25).collect();
-    assert!(known.iter().all(|kind| kinds.contains(kind) || *kind == 5), "{kinds:?}");
+    let known: Vec<u8> = (0..=5)
+        .chain(9..=14)
+        .chain(16..=20)
+        .chain(22..=25)
+        .collect();
+    assert!(
+        known.iter().all(|kind| kinds.contains(kind) || *kind == 5),
+        "{kinds:?}"
+    );
 }
 
 /// Each bit of it another, with a checksum that fits: an error, or a value that can be written and read again.
@@ -317,7 +443,11 @@ fn a_bit_that_is_another_does_no_harm() {
             }
         }
         for at in 0..body.len() {
-            assert!(undump(&seal(&body[..at], version)).is_err(), "form {}", body[0]);
+            assert!(
+                undump(&seal(&body[..at], version)).is_err(),
+                "form {}",
+                body[0]
+            );
         }
         let longer = seal(&[&body[..], b"x"].concat(), version);
         assert_eq!(undump(&longer), Err(Fault::Damaged));
@@ -338,31 +468,50 @@ fn a_payload_that_was_changed_is_refused() {
     for at in 0..payload.len() {
         assert_eq!(undump(&payload[..at]), Err(Fault::Payload));
     }
-    for (version, known) in [(0, true), (12, true), (13, false), (79, false), (80, true), (81, false)] {
-        assert_eq!(undump(&seal(b"\0\x01x", version)).is_ok(), known, "{version}");
+    for (version, known) in [
+        (0, true),
+        (12, true),
+        (13, false),
+        (79, false),
+        (80, true),
+        (81, false),
+    ] {
+        assert_eq!(
+            undump(&seal(b"\0\x01x", version)).is_ok(),
+            known,
+            "{version}"
+        );
     }
 }
 
 #[test]
 fn what_is_no_collection_is_refused() {
     for (body, fault) in [
-        (&b"\x01\x00"[..], Fault::Damaged),                      // an empty list
-        (b"\x04\x00", Fault::Damaged),                           // an empty hash
-        (b"\x02\x02\x01a\x01a", Fault::Damaged),                 // a member twice
-        (b"\x04\x02\x01a\x01b\x01a\x01c", Fault::Damaged),       // a field twice
-        (b"\x03\x01\x01a\xfd", Fault::Damaged),                  // a score that is no number
-        (b"\x05\x01\x01a\0\0\0\0\0\0\xf8\x7f", Fault::Damaged),  // another
+        (&b"\x01\x00"[..], Fault::Damaged),                // an empty list
+        (b"\x04\x00", Fault::Damaged),                     // an empty hash
+        (b"\x02\x02\x01a\x01a", Fault::Damaged),           // a member twice
+        (b"\x04\x02\x01a\x01b\x01a\x01c", Fault::Damaged), // a field twice
+        (b"\x03\x01\x01a\xfd", Fault::Damaged),            // a score that is no number
+        (b"\x05\x01\x01a\0\0\0\0\0\0\xf8\x7f", Fault::Damaged), // another
         (b"\x01\x81\xff\xff\xff\xff\xff\xff\xff\xff", Fault::Short),
-        (b"\0\x80\x1f\xff\xff\xff", Fault::Short),               // a length alone takes no memory
+        (b"\0\x80\x1f\xff\xff\xff", Fault::Short), // a length alone takes no memory
         (b"\0\x81\0\0\0\0\x20\0\0\x01", Fault::TooLarge),
-        (b"\0\xc3\x05\x80\x1f\xff\xff\xff\0x\xe0\xff\0", Fault::Damaged),
+        (
+            b"\0\xc3\x05\x80\x1f\xff\xff\xff\0x\xe0\xff\0",
+            Fault::Damaged,
+        ),
         (b"\x06\x00", Fault::Module),
         (b"\x07\x00", Fault::Module),
         (b"\x08\x00", Fault::Unknown(8)),
         (b"\x1a\x00", Fault::Unknown(26)),
         (b"\xff", Fault::Unknown(255)),
     ] {
-        assert_eq!(undump(&seal(body, 10)).err(), Some(fault), "{}", body.escape_ascii());
+        assert_eq!(
+            undump(&seal(body, 10)).err(),
+            Some(fault),
+            "{}",
+            body.escape_ascii()
+        );
     }
 }
 

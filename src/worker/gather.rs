@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::carrier::Delivery;
 use super::machine::CpuTime;
 use super::pubsub::TrackingReport;
 use super::stats::{Slow, Stats};
@@ -106,6 +107,8 @@ pub enum Answer {
     Known(bool),
     /// How an errand ended.
     Ended(Result<(), String>),
+    /// What became of keys that were sent to another server.
+    Delivered(Delivery),
     /// To everything that has no answer but that it was done.
     Done,
 }

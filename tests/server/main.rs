@@ -20,6 +20,7 @@ mod eviction;
 mod hashes;
 mod limits;
 mod many;
+mod migrate;
 mod nonces;
 mod oracle;
 mod pubsub;

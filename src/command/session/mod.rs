@@ -123,6 +123,8 @@ pub enum SessionCmd {
     Role,
     /// WAIT
     Wait,
+    /// MIGRATE
+    Migrate,
     /// MONITOR
     Monitor,
     /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE

@@ -13,7 +13,11 @@ trait Server {
     fn request(&mut self, args: &[&[u8]]) -> Vec<u8>;
 
     fn say(&mut self, line: &str) -> Vec<u8> {
-        let args = words(line);
+        // A line of a script may not be as long as some are here.
+        let args = match line.contains('"') {
+            true => words(line),
+            false => line.split(' ').map(Vec::from).collect(),
+        };
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         self.request(&args)
     }
@@ -75,7 +79,15 @@ fn content(server: &mut dyn Server, key: &str) -> Vec<Vec<Vec<u8>>> {
             all.sort();
             vec![all]
         }
-        b"zset" => vec![ask(&format!("ZRANGE {key} 0 -1 WITHSCORES"))],
+        b"zset" => {
+            let mut all = ask(&format!("ZRANGE {key} 0 -1 WITHSCORES"));
+            // Redis 7.0 writes more digits than it takes.
+            for score in all.iter_mut().skip(1).step_by(2) {
+                let score_now = str::from_utf8(score).unwrap().parse::<f64>().unwrap();
+                *score = score_now.to_le_bytes().to_vec();
+            }
+            vec![all]
+        }
         b"hash" => {
             let all = ask(&format!("HGETALL {key}"));
             let mut pairs: Vec<_> = all.chunks(2).map(<[_]>::to_vec).collect();
@@ -131,15 +143,34 @@ fn encoding(server: &mut dyn Server, key: &str) -> String {
 fn recipes() -> Vec<Vec<String>> {
     let mut all: Vec<Vec<String>> = Vec::new();
     let mut add = |lines: Vec<String>| all.push(lines);
-    for text in ["", "x", "0", "-1", "127", "-129", "40000", "-40000", "2147483647", "2147483648"] {
+    for text in [
+        "",
+        "x",
+        "0",
+        "-1",
+        "127",
+        "-129",
+        "40000",
+        "-40000",
+        "2147483647",
+        "2147483648",
+    ] {
         add(vec![format!("SET k \"{text}\"")]);
     }
-    for text in ["-9223372036854775808", "01", "+1", "1.5", "\\x00\\xff\\r\\n"] {
+    for text in [
+        "-9223372036854775808",
+        "01",
+        "+1",
+        "1.5",
+        "\\x00\\xff\\r\\n",
+    ] {
         add(vec![format!("SET k \"{text}\"")]);
     }
     for len in [20, 21, 44, 45, 63, 64, 16383, 16384, 100_000] {
         add(vec![format!("SET k {}", "z".repeat(len))]);
-        let mixed: String = (0..len).map(|i| (b'a' + (i * i % 23) as u8) as char).collect();
+        let mixed: String = (0..len)
+            .map(|i| (b'a' + (i * i % 23) as u8) as char)
+            .collect();
         add(vec![format!("SET k {mixed}")]);
     }
     let each = |n: usize, f: &dyn Fn(usize) -> String| (0..n).map(f).collect::<Vec<_>>().join(" ");
@@ -156,13 +187,34 @@ fn recipes() -> Vec<Vec<String>> {
         add(vec![format!("RPUSH k {}", each(n, &short))]);
         add(vec![format!("RPUSH k {}", each(n, &text))]);
         add(vec![format!("SADD k {}", each(n, &short))]);
-        add(vec![format!("SADD k {}", each(n, &|i| format!("{}", i * 7)))]);
-        add(vec![format!("SADD k {} last", each(n, &|i| format!("{i}")))]);
-        add(vec![format!("HSET k {}", each(n, &|i| format!("f{i} v{i}")))]);
-        add(vec![format!("HSET k {}", each(n, &|i| format!("{i} {}", text(i))))]);
-        add(vec![format!("ZADD k {}", each(n, &|i| format!("{} m{i}", i as f64 / 3.0)))]);
-        add(vec![format!("ZADD k {}", each(n, &|i| format!("{} {i}", i as i64 * 1_000_007 - 9)))]);
-        add(vec![format!("ZADD k inf a -inf b 1e300 c -1e-300 d 0 e {}", each(n, &|i| format!("5 s{i}")))]);
+        add(vec![format!(
+            "SADD k {}",
+            each(n, &|i| format!("{}", i * 7))
+        )]);
+        add(vec![format!(
+            "SADD k {} last",
+            each(n, &|i| format!("{i}"))
+        )]);
+        add(vec![format!(
+            "HSET k {}",
+            each(n, &|i| format!("f{i} v{i}"))
+        )]);
+        add(vec![format!(
+            "HSET k {}",
+            each(n, &|i| format!("{i} {}", text(i)))
+        )]);
+        add(vec![format!(
+            "ZADD k {}",
+            each(n, &|i| format!("{} m{i}", i as f64 / 3.0))
+        )]);
+        add(vec![format!(
+            "ZADD k {}",
+            each(n, &|i| format!("{} {i}", i as i64 * 1_000_007 - 9))
+        )]);
+        add(vec![format!(
+            "ZADD k inf a -inf b 1e300 c -1e-300 d 0 e {}",
+            each(n, &|i| format!("5 s{i}"))
+        )]);
     }
     for n in [63, 64, 65, 4095, 4096, 8100, 8192, 20_000, 70_000] {
         let item = "y".repeat(n);
@@ -172,14 +224,28 @@ fn recipes() -> Vec<Vec<String>> {
         add(vec![format!("HSET k {item} v")]);
         add(vec![format!("ZADD k 1 {item} 2 b")]);
     }
-    for ints in ["1 -32768 32767", "1 -32769", "5 2147483647", "5 -2147483649 9223372036854775807"] {
+    for ints in [
+        "1 -32768 32767",
+        "1 -32769",
+        "5 2147483647",
+        "5 -2147483649 9223372036854775807",
+    ] {
         add(vec![format!("SADD k {ints}")]);
     }
     // Large once, small since.
-    add(vec![format!("RPUSH k {}", each(3000, &text)), "LTRIM k 0 2".into()]);
-    add(vec![format!("SADD k {}", each(3, &|i| format!("{long}{i}"))), format!("SREM k {long}1")]);
+    add(vec![
+        format!("RPUSH k {}", each(3000, &text)),
+        "LTRIM k 0 2".into(),
+    ]);
+    add(vec![
+        format!("SADD k {}", each(3, &|i| format!("{long}{i}"))),
+        format!("SREM k {long}1"),
+    ]);
     add(vec![format!("HSET k a {long} b c"), "HDEL k a".into()]);
-    add(vec![format!("ZADD k 1 {long} 2 b"), format!("ZREM k {long}")]);
+    add(vec![
+        format!("ZADD k 1 {long} 2 b"),
+        format!("ZREM k {long}"),
+    ]);
     // Streams.
     add(vec!["XADD k 1-1 f v".into()]);
     add(vec!["XADD k 1-1 f v".into(), "XDEL k 1-1".into()]);
@@ -266,9 +332,15 @@ fn a_restored_value_keeps_its_encoding() {
         lines.iter().for_each(|line| {
             local.say(line);
         });
-        let shrunk = lines.len() == 2 && lines[1].contains("REM") || lines[1..].concat().contains("HDEL");
+        let shrunk =
+            lines.len() == 2 && lines[1].contains("REM") || lines[1..].concat().contains("HDEL");
         if !shrunk {
-            assert_eq!(native(&mut local), encoding(&mut local, "k"), "{:.60}", lines[0]);
+            assert_eq!(
+                native(&mut local),
+                encoding(&mut local, "k"),
+                "{:.60}",
+                lines[0]
+            );
         }
     }
 }
@@ -299,9 +371,24 @@ fn refusals_are_those_of_redis() {
         garbage
     };
     let tails = [
-        "", "REPLACE", "ABSTTL", "REPLACE ABSTTL", "IDLETIME", "IDLETIME 5", "IDLETIME -1", "IDLETIME x",
-        "FREQ 5", "FREQ 256", "FREQ -1", "FREQ x", "FREQ 5 IDLETIME 5", "IDLETIME 5 FREQ 5", "REPLACE NOPE",
-        "IDLETIME 5 REPLACE", "REPLACE IDLETIME 100 ABSTTL", "FREQ",
+        "",
+        "REPLACE",
+        "ABSTTL",
+        "REPLACE ABSTTL",
+        "IDLETIME",
+        "IDLETIME 5",
+        "IDLETIME -1",
+        "IDLETIME x",
+        "FREQ 5",
+        "FREQ 256",
+        "FREQ -1",
+        "FREQ x",
+        "FREQ 5 IDLETIME 5",
+        "IDLETIME 5 FREQ 5",
+        "REPLACE NOPE",
+        "IDLETIME 5 REPLACE",
+        "REPLACE IDLETIME 100 ABSTTL",
+        "FREQ",
     ];
     let mut differences = String::new();
     let mut compared = 0;
@@ -309,8 +396,12 @@ fn refusals_are_those_of_redis() {
         for ttl in ["0", "100000", "-1", "x", "1"] {
             for payload in [&payload[..], &broken, &newer, &garbage, b"", b"0123456789"] {
                 for tail in tails {
-                    let mut args: Vec<Vec<u8>> =
-                        vec![b"RESTORE".to_vec(), key.into(), ttl.into(), payload.to_vec()];
+                    let mut args: Vec<Vec<u8>> = vec![
+                        b"RESTORE".to_vec(),
+                        key.into(),
+                        ttl.into(),
+                        payload.to_vec(),
+                    ];
                     args.extend(tail.split_whitespace().map(Vec::from));
                     differences.extend(compare(&mut redis, &mut local, &args));
                     for line in ["EXISTS n k", "TTL n"] {
@@ -431,7 +522,9 @@ fn what_is_said_of_a_keys_use_is_noted() {
             decay_minutes: 1,
         }));
     });
-    local.request(&[b"RESTORE", b"often", b"0", &payload, b"FREQ", b"77", b"REPLACE"]);
+    local.request(&[
+        b"RESTORE", b"often", b"0", &payload, b"FREQ", b"77", b"REPLACE",
+    ]);
     assert_eq!(local.say("OBJECT FREQ often"), b":77\r\n");
     let k = local.ks.key(0, b"none");
     local.ks.at(k.slot).set_use(&k, Said::Idle(1), START);

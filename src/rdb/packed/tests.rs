@@ -61,7 +61,9 @@ pub(in crate::rdb) fn ziplist(items: &[Vec<u8>], wide: bool) -> Vec<u8> {
             None => {
                 match item.len() {
                     len @ 0..64 => out.push(len as u8),
-                    len @ 64..16_384 => out.extend_from_slice(&[0x40 | (len >> 8) as u8, len as u8]),
+                    len @ 64..16_384 => {
+                        out.extend_from_slice(&[0x40 | (len >> 8) as u8, len as u8])
+                    }
                     len => {
                         out.push(0x80);
                         out.extend_from_slice(&(len as u32).to_be_bytes());
@@ -106,7 +108,10 @@ pub(in crate::rdb) fn zipmap(items: &[Vec<u8>], free: u8) -> Vec<u8> {
 #[test]
 fn a_ziplist_of_old_is_read() {
     let bytes = [15, 0, 0, 0, 12, 0, 0, 0, 2, 0, 0, 0xf3, 2, 0xf6, 0xff];
-    assert_eq!(all(Ziplist::new(&bytes).unwrap()), Ok(vec![b"2".to_vec(), b"5".to_vec()]));
+    assert_eq!(
+        all(Ziplist::new(&bytes).unwrap()),
+        Ok(vec![b"2".to_vec(), b"5".to_vec()])
+    );
     assert_eq!(ziplist(&[b"2".to_vec(), b"5".to_vec()], false), bytes);
 }
 
@@ -185,6 +190,9 @@ proptest! {
 #[test]
 fn integers_out_of_order_are_damage() {
     for ints in [&[2i64, 1][..], &[1, 1]] {
-        assert_eq!(intset(&make_intset(ints.iter().copied())).err(), Some(Fault::Damaged));
+        assert_eq!(
+            intset(&make_intset(ints.iter().copied())).err(),
+            Some(Fault::Damaged)
+        );
     }
 }
