@@ -22,6 +22,7 @@ use super::tick::Flow;
 use super::tx::Work;
 use crate::command::{self, Error, lookup};
 use crate::rdb;
+use crate::resp::number::parse_i64;
 use crate::resp::{Proto, Reply};
 use crate::settings::Settings;
 use crate::shard::notice;
@@ -62,9 +63,12 @@ fn link(settings: &Settings) -> Result<Link, Error> {
     Ok(Link::Tls { ca_file, identity })
 }
 
-/// `host:port` with an IPv6 address in brackets.
+/// `host:port` with an IPv6 address in brackets; never a URL, which could ask for another protocol. What is no port
+/// becomes 0, to which nobody connects.
 fn address(host: &[u8], port: &[u8]) -> String {
-    let (host, port) = (String::from_utf8_lossy(host), String::from_utf8_lossy(port));
+    let host = String::from_utf8_lossy(host);
+    let port = parse_i64(port).and_then(|port| u16::try_from(port).ok());
+    let port = port.unwrap_or(0);
     match host.contains(':') && !host.starts_with('[') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
@@ -230,6 +234,23 @@ impl Worker {
                 reply.error(&why);
                 self.stats.error(&out[mark..]);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_no_url() {
+        assert_eq!(address(b"h", b"6380"), "h:6380");
+        assert_eq!(address(b"::1", b"6380"), "[::1]:6380");
+        assert_eq!(address(b"[::1]", b"6380"), "[::1]:6380");
+        assert_eq!(address(b"redis", b"//h:6379"), "redis:0");
+        for host in [&b"redis://h"[..], b"[redis://h", b"rediss://h/1#"] {
+            let builder = ferrite::Client::builder(&address(host, b"1"));
+            assert!(builder.address().starts_with(':'), "{builder:?}");
         }
     }
 }
