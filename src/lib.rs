@@ -17,6 +17,7 @@ pub mod envelope;
 // Floor 1: logic, pure.
 pub mod acl;
 pub mod command;
+pub mod rdb;
 pub mod shard;
 
 // Floor 2: durable.

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::{self, Begin, Command, Run, acl, flag, key};
+use crate::command::{self, Begin, Command, KeySpec, Run, acl, flag, key};
 
 fn words(line: &str) -> Vec<&[u8]> {
     line.split(' ')
@@ -422,6 +422,8 @@ fn example(row: &Command) -> Vec<Vec<u8>> {
                 grow(&mut args, at + 3);
                 args[at] = b"2".to_vec();
             }
+            // MIGRATE's key is among its fewest words; those behind KEYS stand in its place.
+            Begin::Named | Begin::Listed => {}
             Begin::Behind(..) | Begin::Each(..) | Begin::Stored | Begin::Made => {}
         }
     }
@@ -494,7 +496,8 @@ fn no_row_touches_a_key_without_its_pattern() {
         let refs: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let mut keys = Vec::new();
         command::keys_with_flags(row, &refs, &mut keys);
-        let told = row.keys.iter().filter(|spec| spec.begin != Begin::Made);
+        let elsewhere = |spec: &&KeySpec| matches!(spec.begin, Begin::Made | Begin::Listed);
+        let told = row.keys.iter().filter(|spec| !elsewhere(spec));
         assert!(keys.len() >= told.count(), "{name}: {keys:?} of {args:?}");
         assert_eq!(verdict("+@all &* ~ok", row, id, &args), Ok(()), "{name}");
         for (at, bits) in keys {

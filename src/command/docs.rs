@@ -163,6 +163,7 @@ fn info(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
 fn legacy_keys(specs: &[KeySpec]) -> (i64, i64, i64) {
     let mut fixed = specs.iter().filter_map(|spec| match spec.begin {
         Begin::At(first) => Some((i64::from(first), spec)),
+        Begin::Named => Some((3, spec)),
         _ => None,
     });
     let Some((first, spec)) = fixed.next() else {
@@ -174,6 +175,24 @@ fn legacy_keys(specs: &[KeySpec]) -> (i64, i64, i64) {
         n => i64::from(n),
     };
     (first, last, i64::from(spec.step))
+}
+
+fn index(reply: &mut Reply<'_>, at: u8) {
+    reply.bulk("index");
+    reply.bulk("spec");
+    reply.map(1);
+    reply.bulk("index");
+    reply.int(i64::from(at));
+}
+
+fn keyword(reply: &mut Reply<'_>, word: &str, from: i64) {
+    reply.bulk("keyword");
+    reply.bulk("spec");
+    reply.map(2);
+    reply.bulk("keyword");
+    reply.bulk(word);
+    reply.bulk("startfrom");
+    reply.int(from);
 }
 
 /// Says where a run of keys begins and how far it goes.
@@ -190,22 +209,12 @@ fn describe_keys(reply: &mut Reply<'_>, spec: &KeySpec) {
             reply.bulk("spec");
             reply.map(0);
         }
-        Begin::At(at) | Begin::Counted(at) => {
-            reply.bulk("index");
-            reply.bulk("spec");
-            reply.map(1);
-            reply.bulk("index");
-            reply.int(i64::from(at));
-        }
+        Begin::At(at) | Begin::Counted(at) => index(reply, at),
+        Begin::Named => index(reply, 3),
         Begin::Behind(word, from) | Begin::Each(word, from) => {
-            reply.bulk("keyword");
-            reply.bulk("spec");
-            reply.map(2);
-            reply.bulk("keyword");
-            reply.bulk(word);
-            reply.bulk("startfrom");
-            reply.int(i64::from(from));
+            keyword(reply, word, i64::from(from));
         }
+        Begin::Listed => keyword(reply, "KEYS", -2),
     }
     reply.bulk("find_keys");
     reply.map(2);

@@ -158,6 +158,10 @@ pub enum Begin {
     Each(&'static str, u8),
     /// Behind the last STORE among SORT's options.
     Stored,
+    /// At MIGRATE's key, unless that is empty and KEYS follows.
+    Named,
+    /// Behind MIGRATE's KEYS.
+    Listed,
     /// Nowhere: the names are made up of what the other keys hold.
     Made,
 }
@@ -422,6 +426,8 @@ bits! {
         VARIABLE_FLAGS = "variable_flags",
         /// It is no key, but has a slot like one (a sharded channel).
         NOT_KEY = "not_key",
+        /// There may be others that the rule does not find.
+        INCOMPLETE = "incomplete",
     }
 }
 

@@ -9,8 +9,8 @@
 use super::row::{Begin, Command, Run, key};
 use super::{Error, KeySpec};
 use super::{
-    absent, bitmap, docs, expire, geo, hash, hyperloglog, keyspace, list, object, pubsub, rename,
-    scan, server, session, set, sort, stream, string, zset,
+    absent, bitmap, docs, dump, expire, geo, hash, hyperloglog, keyspace, list, migrate, object,
+    pubsub, rename, scan, server, session, set, sort, stream, string, zset,
 };
 use crate::resp::number::parse_i64;
 
@@ -48,6 +48,8 @@ const FAMILIES: &[&[Command]] = &[
     pubsub::ROWS,
     keyspace::ROWS,
     rename::ROWS,
+    dump::ROWS,
+    migrate::ROWS,
     expire::ROWS,
     scan::ROWS,
     object::ROWS,
@@ -322,6 +324,14 @@ fn each_key(spec: &KeySpec, args: &[&[u8]], mut f: impl FnMut(usize)) -> Result<
         }
         Begin::Stored => {
             sort::destination(args).into_iter().for_each(f);
+            return Ok(());
+        }
+        Begin::Named | Begin::Listed => {
+            let range = migrate::key_range(args);
+            let listed = range.start != 3;
+            if listed == matches!(spec.begin, Begin::Listed) {
+                range.for_each(f);
+            }
             return Ok(());
         }
         Begin::Made => return Ok(()),

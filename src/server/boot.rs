@@ -18,6 +18,7 @@ use crate::net::listen;
 use crate::net::ring::Ring;
 use crate::net::tls::{Identity, Options};
 use crate::settings::{Settings, TlsVersion};
+use crate::worker::carrier::Carrier;
 use crate::worker::logdrive::OpenLog;
 use crate::worker::mesh::{Inbox, Mesh};
 use crate::worker::shared::{Front, Setup, Shared};
@@ -248,6 +249,7 @@ pub fn boot(
         startup_memory,
         certificate_ends: identity.as_ref().map(|identity| identity.not_after),
         inboxes: inboxes.clone(),
+        carrier: Carrier::start().map_err(|e| format!("the carrier's thread: {e}"))?,
         stop: Box::new(stop),
         config_file: loaded.file.clone(),
         keyring: keyring.encrypted().then_some(keyring),

@@ -148,6 +148,12 @@ impl Settings {
                 self.metrics.port
             ));
         }
+        if self.server.allow_plaintext_migrate {
+            out.push(
+                "server.allow_plaintext_migrate: MIGRATE sends keys and passwords in PLAINTEXT"
+                    .into(),
+            );
+        }
         if self.persistence.appendonly && !self.seals_log() {
             let name = if self.encryption.enabled {
                 "encryption.encrypt_aof"

@@ -74,6 +74,8 @@ settings! {
             "Plaintext RESP port; 0 means none. Beyond loopback it also needs allow_plaintext_on_network.";
         allow_plaintext_on_network: bool = "false", Flag, None, fixed, open,
             "Says in words that bytes may leave this machine in the clear: permits a plaintext port (clients or metrics) on an address that is not loopback.";
+        allow_plaintext_migrate: bool = "false", Flag, None, fixed, open,
+            "Says in words that MIGRATE speaks to other servers in the clear: keys, values and passwords leave unprotected. Otherwise it speaks TLS, and verifies them by tls.ca_file.";
         shards: u16 = "0", Int { min: 0, max: 1024 }, None, fixed, open,
             "Cores that serve, each with its own part of the keys; 0 means one for every processor allowed.";
         cpus: Vec<u16> = "", Cpus, None, fixed, open,
@@ -124,7 +126,7 @@ settings! {
         key_file: Option<PathBuf> = "", FilePath, Some("tls-key-file"), fixed, open,
             "Private key of the certificate, PEM.";
         ca_file: Option<PathBuf> = "", FilePath, Some("tls-ca-cert-file"), fixed, open,
-            "Authorities that client certificates must come from, PEM.";
+            "Authorities that client certificates must come from, and the certificates of servers that MIGRATE speaks to, PEM.";
         require_client_cert: bool = "false", Flag, Some("tls-auth-clients"), fixed, open,
             "Refuse clients that show no certificate from ca_file.";
         min_version: TlsVersion = "1.3", Choice { words: &[("1.3", "TLSv1.3", TlsVersion::V1_3), ("1.2", "TLSv1.2 TLSv1.3", TlsVersion::V1_2)] },

@@ -28,6 +28,21 @@ pub(super) enum Inner {
     Stream(Stream),
 }
 
+/// A value that is not a string, by its type.
+#[derive(Clone, Copy, Debug)]
+pub enum View<'a> {
+    /// A list.
+    List(&'a List),
+    /// A hash.
+    Hash(&'a Hash),
+    /// A set.
+    Set(&'a Set),
+    /// A sorted set.
+    Zset(&'a Zset),
+    /// A stream.
+    Stream(&'a Stream),
+}
+
 // Every key of these types pays for it.
 const _: () = assert!(size_of::<Object>() <= 32);
 
@@ -59,6 +74,17 @@ impl Object {
 
     pub(super) fn inner_mut(&mut self) -> &mut Inner {
         &mut self.inner
+    }
+
+    /// It by its type, for who treats each in its own way.
+    pub fn view(&self) -> View<'_> {
+        match &self.inner {
+            Inner::List(this) => View::List(this),
+            Inner::Hash(this) => View::Hash(this),
+            Inner::Set(this) => View::Set(this),
+            Inner::Zset(this) => View::Zset(this),
+            Inner::Stream(this) => View::Stream(this),
+        }
     }
 
     /// The word `TYPE` and `SCAN .. TYPE` use.

@@ -16,7 +16,7 @@ use super::grave::Graveyard;
 use super::hash::Hasher;
 use super::notice;
 use super::signals::Signals;
-use super::uses::{Frequency, Uses};
+use super::uses::{Frequency, Said, Uses};
 use super::value::{Decimal, Dump, Expire, Key, Meta, Ms, Owned, Value, parse_int};
 use super::walk::Walks;
 use crate::slot;
@@ -398,6 +398,15 @@ impl Shard {
                     expire,
                 });
             }
+        }
+    }
+
+    /// Notes what is said of a key's use, where the eviction policy counts that. Like every access it is not logged.
+    pub fn set_use(&mut self, k: &Key<'_>, said: Said, now: Ms) {
+        if let Some(place) = self.live(k, now) {
+            let before = self.db(k).at(place).clock();
+            let note = self.uses.said(said, before, now);
+            self.db(k).update(place, |entry| entry.set_clock(note));
         }
     }
 

@@ -27,6 +27,15 @@ pub struct Frequency {
     pub decay_minutes: u32,
 }
 
+/// What is said of a key's use by who brings it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// For so many seconds it has not been used.
+    Idle(u64),
+    /// Its counter of uses.
+    Frequency(u8),
+}
+
 /// Makes the notes.
 #[derive(Debug)]
 pub(super) struct Uses {
@@ -70,6 +79,16 @@ impl Uses {
         let odds = above * u64::from(frequency.log_factor) + 1;
         let grows = counter < 255 && (self.dice >> 16).is_multiple_of(odds);
         minutes(now) << 8 | (counter + u32::from(grows))
+    }
+
+    /// The note of a key of which somebody says when it was last used, or how often it is, as far as that is what is
+    /// noted.
+    pub(super) fn said(&self, said: Said, before: u32, now: Ms) -> u32 {
+        match (said, self.frequency) {
+            (Said::Idle(secs), None) => clock(now).wrapping_sub(secs as u32) & CLOCK_MASK,
+            (Said::Frequency(count), Some(_)) => minutes(now) << 8 | u32::from(count),
+            _ => before,
+        }
     }
 
     /// Seconds since the last use, where times are noted.

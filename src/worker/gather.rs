@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::listing::Names;
+use super::carrier::Delivery;
 use super::machine::CpuTime;
 use super::pubsub::TrackingReport;
 use super::stats::{Slow, Stats};
@@ -121,6 +122,8 @@ pub enum Answer {
     Keys(Names),
     /// How an errand ended.
     Ended(Result<(), String>),
+    /// What became of keys that were sent to another server.
+    Delivered(Delivery),
     /// To everything that has no answer but that it was done.
     Done,
 }

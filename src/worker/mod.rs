@@ -3,12 +3,13 @@
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
 //! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`access`], [`arrivals`], [`housekeep`], [`forward`],
-//! [`tx`], [`walks`], [`listing`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
+//! [`tx`], [`walks`], [`listing`], [`blocked`], [`migrate`], [`multi`], [`session`], [`pubsub`], [`admin`].
 
 mod access;
 mod admin;
 mod arrivals;
 mod blocked;
+pub mod carrier;
 pub mod client;
 pub mod clock;
 pub mod dispatch;
@@ -21,6 +22,7 @@ pub mod logdrive;
 pub mod machine;
 pub mod mesh;
 pub mod message;
+mod migrate;
 mod multi;
 mod patience;
 pub mod pubsub;

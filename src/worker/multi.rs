@@ -62,6 +62,10 @@ impl Worker {
     ) -> Flow {
         let refusal = if row.has(flag::NO_MULTI) {
             Some(Error::Text("ERR Command not allowed inside a transaction"))
+        } else if matches!(row.run, Run::Session(SessionCmd::Migrate)) {
+            let text =
+                "ERR MIGRATE waits for another server and is not allowed inside a transaction";
+            Some(Error::Text(text))
         } else if matches!(row.run, Run::Session(s) if asks_all(s, argv)) {
             Some(Error::message(format!(
                 "ERR '{}' concerns every core and is not allowed inside a transaction",
@@ -200,7 +204,7 @@ impl Worker {
         self.owners(watched.iter().map(|w| (w.db, w.key.as_slice())))
     }
 
-    fn owners<'k>(&mut self, keys: impl Iterator<Item = (u16, &'k [u8])>) -> Vec<usize> {
+    pub(super) fn owners<'k>(&mut self, keys: impl Iterator<Item = (u16, &'k [u8])>) -> Vec<usize> {
         let mut owners: Vec<usize> = Vec::new();
         for (db, key) in keys {
             let owner = self.ks.owner(self.ks.key(db, key).slot);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use super::carrier::Carrier;
 use super::mesh::Inbox;
 use super::message::Message;
 use super::pubsub::Pause;
@@ -21,6 +22,8 @@ const PAUSED: u64 = 1 << 63;
 pub struct Shared {
     /// Every core's inbox.
     pub inboxes: Vec<Arc<Inbox<Message>>>,
+    /// The way to other servers.
+    pub carrier: Carrier,
     connections: AtomicUsize,
     used_memory: AtomicU64,
     /// What the allocator had handed out beside the cores' data when it was asked last.
@@ -123,6 +126,8 @@ pub struct Setup {
     pub certificate_ends: Option<i64>,
     /// Every core's inbox.
     pub inboxes: Vec<Arc<Inbox<Message>>>,
+    /// The way to other servers.
+    pub carrier: Carrier,
     /// Called once, when a client asks the server to stop.
     pub stop: Box<dyn FnOnce() + Send>,
     /// The configuration file, if there is one.
@@ -143,6 +148,7 @@ impl Shared {
         let cores = setup.inboxes.len();
         let shared = Shared {
             inboxes: setup.inboxes,
+            carrier: setup.carrier,
             connections: AtomicUsize::new(0),
             used_memory: AtomicU64::new(0),
             other_memory: AtomicU64::new(0),

@@ -17,6 +17,7 @@ use super::blocked::Unserved;
 use super::client::{Client, Queue, ReplyMode, Waiting, Watched};
 use super::dispatch::Seat;
 use super::message::{Message, TxPart, TxRecord};
+use super::migrate::{Journey, Landing, Load};
 use super::pubsub::Unplaced;
 use super::slab::Id;
 use super::tick::Flow;
@@ -60,6 +61,10 @@ pub enum Work {
     Watch(Vec<Vec<u8>>),
     /// UNWATCH, DISCARD and their like.
     Unwatch(Vec<Watched>),
+    /// Keys are written down that are to move to another server.
+    Pick(Box<Load>),
+    /// Keys are removed that have arrived there.
+    Settle(Box<Landing>),
     /// A blocking command that waits, by the number of the wait.
     Retry {
         /// The number.
@@ -77,6 +82,8 @@ enum Outcome {
     ReplyTo(Id, bool),
     /// None yet: a blocking command found nothing.
     Blocks(Box<Unserved>),
+    /// None yet: keys go to another server.
+    Departs(Box<Journey>),
 }
 
 impl Work {
@@ -86,7 +93,8 @@ impl Work {
             Work::Command { row, .. } => row.0.has(flag::WRITE),
             Work::Exec(queue, _) => queue.commands.iter().any(|q| q.command.has(flag::WRITE)),
             Work::Retry { writes, .. } => *writes,
-            Work::Watch(_) | Work::Unwatch(_) => false,
+            Work::Settle(_) => true,
+            Work::Pick(_) | Work::Watch(_) | Work::Unwatch(_) => false,
         }
     }
 }
@@ -139,6 +147,10 @@ impl Worker {
                     self.block_spread(client, index, &needs, *unserved);
                     Flow::Wait
                 }
+                Outcome::Departs(journey) => {
+                    self.depart(client, index, *journey);
+                    Flow::Wait
+                }
                 Outcome::Reply | Outcome::ReplyTo(..) => Flow::Next,
             };
             self.serve_blocked();
@@ -180,6 +192,13 @@ impl Worker {
         self.txs.insert(id, tx);
         self.take_next(id);
         id
+    }
+
+    /// The client of a transaction wants no reply.
+    pub(super) fn silence(&mut self, id: u64) {
+        if let Some(tx) = self.txs.get_mut(&id) {
+            tx.silent = true;
+        }
     }
 
     fn take_next(&mut self, id: u64) {
@@ -297,7 +316,7 @@ impl Worker {
             let mut reply = mem::take(&mut tx.reply);
             match (&mut taken, &work) {
                 // A client that left before its transaction began gets none.
-                (None, Work::Command { .. } | Work::Exec(..) | Work::Watch(_)) => {
+                (None, Work::Command { .. } | Work::Exec(..) | Work::Watch(_) | Work::Pick(_)) => {
                     if let Work::Exec(_, watched) = work {
                         self.work(None, Work::Unwatch(watched), &mut reply);
                     }
@@ -314,6 +333,10 @@ impl Worker {
         match (outcome, client, taken.as_deref_mut()) {
             (Outcome::Blocks(unserved), Some(at), Some(client)) => {
                 self.block_spread(client, at.index, &tx.needs, *unserved);
+                tx.client = None;
+            }
+            (Outcome::Departs(journey), Some(at), Some(client)) => {
+                self.depart(client, at.index, *journey);
                 tx.client = None;
             }
             (Outcome::ReplyTo(at, silent), ..) => {
@@ -507,6 +530,17 @@ impl Worker {
                     proto: client.proto,
                 }
                 .ok();
+            }
+            (Work::Pick(load), Some(client)) => match self.pick(client.db, *load) {
+                Some(journey) => return Outcome::Departs(Box::new(journey)),
+                None => Reply {
+                    buf: reply,
+                    proto: client.proto,
+                }
+                .simple("NOKEY"),
+            },
+            (Work::Settle(landing), client) => {
+                self.let_go(client.map(|client| client.proto), *landing, reply);
             }
             (Work::Unwatch(watched), client) => {
                 self.unwatch(&watched);

@@ -24,6 +24,7 @@ mod hashes;
 mod limits;
 mod many;
 mod mixture;
+mod migrate;
 mod nonces;
 mod oracle;
 mod pubsub;

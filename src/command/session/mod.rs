@@ -125,6 +125,8 @@ pub enum SessionCmd {
     Wait,
     /// WAITAOF
     Waitaof,
+    /// MIGRATE
+    Migrate,
     /// MONITOR
     Monitor,
     /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE

@@ -7,6 +7,7 @@
 mod bits;
 mod databases;
 mod docs;
+mod dump;
 mod geo;
 mod hashes;
 mod keys;

@@ -142,6 +142,11 @@ impl Hash {
         self.entry(name).is_some_and(|(_, at)| !lives(at, now))
     }
 
+    /// All fields as they are kept, those past their time included: name, value, expiry.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8], Option<Ms>)> {
+        self.entries()
+    }
+
     fn entries(&self) -> Entries<'_> {
         match &self.0 {
             Form::Pack(pack) => Entries::Pack(pack.iter()),

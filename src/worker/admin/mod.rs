@@ -98,6 +98,7 @@ impl Worker {
             | SessionCmd::Role => self.process(client, session, argv),
             SessionCmd::Wait => self.wait(client, index, argv),
             SessionCmd::Waitaof => self.waitaof(client, index, argv),
+            SessionCmd::Migrate => self.migrate(client, index, argv),
             _ => Err(Error::message(format!(
                 "ERR '{}' is not available in this version",
                 row.name.replace('|', " ")
@@ -110,7 +111,13 @@ impl Worker {
     }
 
     /// Opens a gather for a client and lets the client wait for it.
-    fn open_gather(&mut self, client: &mut Client, index: u32, waiting: usize, then: Then) -> u64 {
+    pub(super) fn open_gather(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        waiting: usize,
+        then: Then,
+    ) -> u64 {
         self.next_gather += 1;
         let number = self.next_gather;
         client.waiting = Waiting::Gather(number);
@@ -292,8 +299,17 @@ impl Worker {
             client.conn.replies.writer().truncate(mark);
         }
         if let (Some(id), Some(taken)) = (client, taken) {
+            // What was made of the answers may have to wait for shards before the client goes on.
+            let waits = match taken.waiting {
+                Waiting::Tx(tx) => Some(tx),
+                _ => None,
+            };
             self.clients.put(id.index, taken);
-            self.resume(id.index);
+            match waits {
+                None => self.resume(id.index),
+                Some(tx) if gather.silent => self.silence(tx),
+                Some(_) => {}
+            }
         }
     }
 

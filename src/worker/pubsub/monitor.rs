@@ -1,7 +1,7 @@
 //! MONITOR: every command that is carried out, on any core, as a line.
 //!
 //! Source: the Redis command page of MONITOR. The core that owns the connection makes the line once its command ran or
-//! was sent on. What administrators do is never shown, nor the passwords of AUTH and HELLO.
+//! was sent on. What administrators do is never shown, nor the passwords of AUTH, HELLO and MIGRATE.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use super::super::Worker;
 use super::super::client::Client;
 use super::post::Kind;
 use super::publish::News;
-use crate::command::{Command, Run, SessionCmd, flag};
+use crate::command::{Command, Run, SessionCmd, flag, is_login};
 
 const HIDDEN: &[u8] = b"(redacted)";
 
@@ -47,6 +47,7 @@ fn is_secret(row: &Command, argv: &[&[u8]], i: usize) -> bool {
             // The name and the password behind AUTH; the word is looked for where an option may stand.
             i >= 3 && (auth(i - 1) || (i >= 4 && auth(i - 2)))
         }
+        Run::Session(SessionCmd::Migrate) => is_login(argv, i),
         _ => false,
     }
 }

@@ -93,6 +93,11 @@ impl Redis {
         }
     }
 
+    /// Its TLS port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A new connection.
     pub fn connect(&self) -> Wire {
         Wire::tls(self.port, &certs::shared().2).expect("redis-server answers")

@@ -146,7 +146,7 @@ impl Stream {
     }
 
     /// How many entries it ever had up to this id, where that follows from its ends.
-    fn position(&self, id: StreamId) -> Option<u64> {
+    pub fn position(&self, id: StreamId) -> Option<u64> {
         if self.added() == 0 {
             return Some(0);
         }
