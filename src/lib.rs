@@ -6,6 +6,7 @@
 // Floor 0: words.
 pub mod limits;
 pub mod resp;
+pub mod script;
 pub mod seal;
 pub mod settings;
 pub mod slot;

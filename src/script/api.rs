@@ -1,0 +1,231 @@
+//! The table `redis` of scripts.
+//!
+//! Source: Redis, "Redis Lua API reference".
+
+use std::rc::Rc;
+
+use mlua::{Lua, MultiValue, Table, Value};
+
+use super::bench::Bench;
+use super::convert::{error, number, to_lua, truncate};
+use super::raw::{Fail, function};
+use crate::resp::number::{put_f64, put_i64};
+
+/// Version of Redis that scripts are told.
+const VERSION: (&str, i64) = ("7.2.0", 0x0007_0200);
+
+/// An error table with this text raised as it is.
+fn refuse(lua: &Lua, text: &str) -> Fail {
+    match error(lua, text.as_bytes()) {
+        Ok(table) => Fail::Plain(Value::Table(table)),
+        Err(e) => Fail::Lua(e),
+    }
+}
+
+fn one(value: Value) -> Result<MultiValue, Fail> {
+    Ok([value].into_iter().collect())
+}
+
+/// Fills the table.
+pub fn fill(lua: &Lua, redis: &Table, bench: &Rc<Bench>) -> mlua::Result<()> {
+    for (name, raises) in [("call", true), ("pcall", false)] {
+        let bench = bench.clone();
+        let f = function(lua, move |lua, args| match call(lua, &bench, &args) {
+            Ok((value, failed)) if failed && raises => Err(Fail::Plain(value)),
+            Ok((value, _)) => one(value),
+            Err(Fail::Plain(value)) if !raises => one(value),
+            Err(e) => Err(e),
+        })?;
+        redis.raw_set(name, f)?;
+    }
+    redis.raw_set(
+        "error_reply",
+        function(lua, |lua, args| reply_table(lua, &args, "err"))?,
+    )?;
+    redis.raw_set(
+        "status_reply",
+        function(lua, |lua, args| reply_table(lua, &args, "ok"))?,
+    )?;
+    let sha1hex = function(lua, |lua, args| {
+        if args.len() != 1 {
+            return Err(refuse(lua, "ERR wrong number of arguments"));
+        }
+        let text = text_of(args.front()).unwrap_or_default();
+        one(Value::String(
+            lua.create_string(super::hex(&super::sha1(&text)))?,
+        ))
+    })?;
+    redis.raw_set("sha1hex", sha1hex)?;
+    redis.raw_set("log", function(lua, log)?)?;
+    let desk = bench.clone();
+    let setresp = function(lua, move |lua, args| {
+        let version = match args.len() {
+            1 => args.front().and_then(number),
+            _ => return Err(refuse(lua, "ERR redis.setresp() requires one argument.")),
+        };
+        let resp3 = match version {
+            Some(2.0) => false,
+            Some(3.0) => true,
+            _ => return Err(refuse(lua, "ERR RESP version must be 2 or 3.")),
+        };
+        if let Ok(mut run) = desk.run.try_borrow_mut() {
+            run.resp3 = resp3;
+        }
+        Ok(MultiValue::new())
+    })?;
+    redis.raw_set("setresp", setresp)?;
+    let set_repl = function(lua, |lua, args| match args.len() {
+        1 => match args.front().and_then(number).map(truncate) {
+            Some(0..=3) => Ok(MultiValue::new()),
+            _ => Err(refuse(
+                lua,
+                "ERR Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+            )),
+        },
+        _ => Err(refuse(lua, "ERR redis.set_repl() requires one argument.")),
+    })?;
+    redis.raw_set("set_repl", set_repl)?;
+    redis.raw_set(
+        "replicate_commands",
+        function(lua, |_, _| one(Value::Boolean(true)))?,
+    )?;
+    redis.raw_set(
+        "breakpoint",
+        function(lua, |_, _| one(Value::Boolean(false)))?,
+    )?;
+    redis.raw_set("debug", function(lua, |_, _| Ok(MultiValue::new()))?)?;
+    redis.raw_set("acl_check_cmd", function(lua, acl_check_cmd)?)?;
+    for (name, n) in [
+        ("LOG_DEBUG", 0),
+        ("LOG_VERBOSE", 1),
+        ("LOG_NOTICE", 2),
+        ("LOG_WARNING", 3),
+        ("REPL_NONE", 0),
+        ("REPL_AOF", 1),
+        ("REPL_SLAVE", 2),
+        ("REPL_REPLICA", 2),
+        ("REPL_ALL", 3),
+        ("REDIS_VERSION_NUM", VERSION.1),
+    ] {
+        redis.raw_set(name, n)?;
+    }
+    redis.raw_set("REDIS_VERSION", VERSION.0)
+}
+
+/// A string or a number as a command takes it.
+fn text_of(value: Option<&Value>) -> Option<Vec<u8>> {
+    match value? {
+        Value::String(s) => Some(s.as_bytes().to_vec()),
+        value => {
+            let n = number(value)?;
+            let mut text = Vec::new();
+            if n == n.trunc() && n.abs() < 9.2e18 {
+                put_i64(&mut text, n as i64);
+            } else {
+                put_f64(&mut text, n);
+            }
+            Some(text)
+        }
+    }
+}
+
+fn argv_of(lua: &Lua, args: &MultiValue) -> Result<Vec<Vec<u8>>, Fail> {
+    let argv: Option<Vec<Vec<u8>>> = args.iter().map(|value| text_of(Some(value))).collect();
+    argv.ok_or_else(|| {
+        refuse(
+            lua,
+            "ERR Lua redis lib command arguments must be strings or integers",
+        )
+    })
+}
+
+/// Calls a command; its reply, and whether that is an error.
+fn call(lua: &Lua, bench: &Bench, args: &MultiValue) -> Result<(Value, bool), Fail> {
+    if args.is_empty() {
+        let text = "ERR Please specify at least one argument for this redis lib call";
+        return Err(refuse(lua, text));
+    }
+    let owned = argv_of(lua, args)?;
+    let argv: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
+    let reply = {
+        let Ok(mut run) = bench.run.try_borrow_mut() else {
+            return Err(refuse(lua, "ERR redis.call may not be called by itself"));
+        };
+        if !run.active {
+            let text = "ERR redis.call/pcall can only be called inside a script invocation";
+            return Err(refuse(lua, text));
+        }
+        if let Err(text) = run.call(bench, &argv) {
+            return Err(refuse(lua, &text));
+        }
+        std::mem::take(&mut run.reply)
+    };
+    let value = to_lua(lua, &reply, &mut 0)?;
+    let failed = reply.first() == Some(&b'-');
+    if let Ok(mut run) = bench.run.try_borrow_mut() {
+        run.reply = reply;
+    }
+    Ok((value, failed))
+}
+
+fn reply_table(lua: &Lua, args: &MultiValue, field: &str) -> Result<MultiValue, Fail> {
+    let table = match args.front() {
+        Some(Value::String(text)) if args.len() == 1 => {
+            let bytes = text.as_bytes();
+            let bytes: &[u8] = match field {
+                "err" => bytes.strip_prefix(b"-").unwrap_or(&bytes),
+                _ => &bytes,
+            };
+            let table = lua.create_table()?;
+            table.raw_set(field, lua.create_string(bytes)?)?;
+            table
+        }
+        _ => error(lua, b"ERR wrong number or type of arguments")?,
+    };
+    one(Value::Table(table))
+}
+
+fn log(lua: &Lua, args: MultiValue) -> Result<MultiValue, Fail> {
+    if args.len() < 2 {
+        return Err(refuse(
+            lua,
+            "ERR redis.log() requires two arguments or more.",
+        ));
+    }
+    let Some(level) = args.front().and_then(number) else {
+        return Err(refuse(
+            lua,
+            "ERR First argument must be a number (log level).",
+        ));
+    };
+    let words: Vec<String> = args
+        .iter()
+        .skip(1)
+        .filter_map(|value| text_of(Some(value)))
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .collect();
+    let text = words.join(" ");
+    match truncate(level) {
+        0 => tracing::trace!(target: "script", "{text}"),
+        1 => tracing::debug!(target: "script", "{text}"),
+        2 => tracing::info!(target: "script", "{text}"),
+        3 => tracing::warn!(target: "script", "{text}"),
+        _ => return Err(refuse(lua, "ERR Invalid debug level.")),
+    }
+    Ok(MultiValue::new())
+}
+
+fn acl_check_cmd(lua: &Lua, args: MultiValue) -> Result<MultiValue, Fail> {
+    if args.is_empty() {
+        let text = "ERR Please specify at least one argument for this redis.acl_check_cmd() call";
+        return Err(refuse(lua, text));
+    }
+    let owned = argv_of(lua, &args)?;
+    match crate::command::lookup(&owned[0]) {
+        Some(_) => one(Value::Boolean(true)),
+        None => Err(refuse(
+            lua,
+            "ERR Invalid command passed to redis.acl_check_cmd()",
+        )),
+    }
+}
