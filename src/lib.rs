@@ -6,7 +6,6 @@
 // Floor 0: words.
 pub mod limits;
 pub mod resp;
-pub mod script;
 pub mod seal;
 pub mod settings;
 pub mod slot;
@@ -18,6 +17,7 @@ pub mod envelope;
 // Floor 1: logic, pure.
 pub mod acl;
 pub mod command;
+pub mod script;
 pub mod shard;
 
 // Floor 2: durable.

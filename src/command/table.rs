@@ -10,7 +10,7 @@ use super::row::{Begin, Command, Run, key};
 use super::{Error, KeySpec};
 use super::{
     bitmap, docs, expire, geo, hash, hyperloglog, keyspace, list, object, pubsub, rename, scan,
-    server, session, set, sort, stream, string, zset,
+    scripting, server, session, set, sort, stream, string, zset,
 };
 use crate::resp::number::parse_i64;
 
@@ -46,6 +46,7 @@ const FAMILIES: &[&[Command]] = &[
     stream::ROWS,
     sort::ROWS,
     pubsub::ROWS,
+    scripting::ROWS,
     keyspace::ROWS,
     rename::ROWS,
     expire::ROWS,

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::bench::Bench;
 use super::convert::{error, number, to_lua, truncate};
+use super::desk::{Answer, Ask, Desk};
+use super::engine::die;
 use super::raw::{Fail, function};
 use crate::resp::number::{put_f64, put_i64};
 
@@ -27,10 +28,10 @@ fn one(value: Value) -> Result<MultiValue, Fail> {
 }
 
 /// Fills the table.
-pub fn fill(lua: &Lua, redis: &Table, bench: &Rc<Bench>) -> mlua::Result<()> {
+pub fn fill(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
     for (name, raises) in [("call", true), ("pcall", false)] {
-        let bench = bench.clone();
-        let f = function(lua, move |lua, args| match call(lua, &bench, &args) {
+        let desk = desk.clone();
+        let f = function(lua, move |lua, args| match call(lua, &desk, &args) {
             Ok((value, failed)) if failed && raises => Err(Fail::Plain(value)),
             Ok((value, _)) => one(value),
             Err(Fail::Plain(value)) if !raises => one(value),
@@ -57,7 +58,7 @@ pub fn fill(lua: &Lua, redis: &Table, bench: &Rc<Bench>) -> mlua::Result<()> {
     })?;
     redis.raw_set("sha1hex", sha1hex)?;
     redis.raw_set("log", function(lua, log)?)?;
-    let desk = bench.clone();
+    let at = desk.clone();
     let setresp = function(lua, move |lua, args| {
         let version = match args.len() {
             1 => args.front().and_then(number),
@@ -68,9 +69,7 @@ pub fn fill(lua: &Lua, redis: &Table, bench: &Rc<Bench>) -> mlua::Result<()> {
             Some(3.0) => true,
             _ => return Err(refuse(lua, "ERR RESP version must be 2 or 3.")),
         };
-        if let Ok(mut run) = desk.run.try_borrow_mut() {
-            run.resp3 = resp3;
-        }
+        at.resp3.set(resp3);
         Ok(MultiValue::new())
     })?;
     redis.raw_set("setresp", setresp)?;
@@ -94,7 +93,9 @@ pub fn fill(lua: &Lua, redis: &Table, bench: &Rc<Bench>) -> mlua::Result<()> {
         function(lua, |_, _| one(Value::Boolean(false)))?,
     )?;
     redis.raw_set("debug", function(lua, |_, _| Ok(MultiValue::new()))?)?;
-    redis.raw_set("acl_check_cmd", function(lua, acl_check_cmd)?)?;
+    let at = desk.clone();
+    let check = function(lua, move |lua, args| acl_check_cmd(lua, &at, &args))?;
+    redis.raw_set("acl_check_cmd", check)?;
     for (name, n) in [
         ("LOG_DEBUG", 0),
         ("LOG_VERBOSE", 1),
@@ -112,60 +113,60 @@ pub fn fill(lua: &Lua, redis: &Table, bench: &Rc<Bench>) -> mlua::Result<()> {
     redis.raw_set("REDIS_VERSION", VERSION.0)
 }
 
-/// A string or a number as a command takes it.
-fn text_of(value: Option<&Value>) -> Option<Vec<u8>> {
-    match value? {
-        Value::String(s) => Some(s.as_bytes().to_vec()),
+/// Appends a string or a number as a command takes it; whether it is one of them.
+fn put_text(out: &mut Vec<u8>, value: &Value) -> bool {
+    match value {
+        Value::String(s) => out.extend_from_slice(&s.as_bytes()),
         value => {
-            let n = number(value)?;
-            let mut text = Vec::new();
+            let Some(n) = number(value) else { return false };
             if n == n.trunc() && n.abs() < 9.2e18 {
-                put_i64(&mut text, n as i64);
+                put_i64(out, n as i64);
             } else {
-                put_f64(&mut text, n);
+                put_f64(out, n);
             }
-            Some(text)
         }
     }
+    true
 }
 
-fn argv_of(lua: &Lua, args: &MultiValue) -> Result<Vec<Vec<u8>>, Fail> {
-    let argv: Option<Vec<Vec<u8>>> = args.iter().map(|value| text_of(Some(value))).collect();
-    argv.ok_or_else(|| {
-        refuse(
-            lua,
-            "ERR Lua redis lib command arguments must be strings or integers",
-        )
-    })
+fn text_of(value: Option<&Value>) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    put_text(&mut text, value?).then_some(text)
 }
 
-/// Calls a command; its reply, and whether that is an error.
-fn call(lua: &Lua, bench: &Bench, args: &MultiValue) -> Result<(Value, bool), Fail> {
+/// Lays the words of a command on the desk.
+fn lay(lua: &Lua, desk: &Desk, args: &MultiValue) -> Result<(), Fail> {
+    let mut argv = desk.argv.borrow_mut();
+    argv.clear();
+    for value in args {
+        if !put_text(&mut argv.bytes, value) {
+            return Err(refuse(
+                lua,
+                "ERR Lua redis lib command arguments must be strings or integers",
+            ));
+        }
+        argv.end_word();
+    }
+    Ok(())
+}
+
+/// Has a command carried out; its reply, and whether that is an error.
+fn call(lua: &Lua, desk: &Rc<Desk>, args: &MultiValue) -> Result<(Value, bool), Fail> {
+    if !desk.is_open() {
+        let text = "ERR redis.call/pcall can only be called inside a script invocation";
+        return Err(refuse(lua, text));
+    }
     if args.is_empty() {
         let text = "ERR Please specify at least one argument for this redis lib call";
         return Err(refuse(lua, text));
     }
-    let owned = argv_of(lua, args)?;
-    let argv: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
-    let reply = {
-        let Ok(mut run) = bench.run.try_borrow_mut() else {
-            return Err(refuse(lua, "ERR redis.call may not be called by itself"));
-        };
-        if !run.active {
-            let text = "ERR redis.call/pcall can only be called inside a script invocation";
-            return Err(refuse(lua, text));
-        }
-        if let Err(text) = run.call(bench, &argv) {
-            return Err(refuse(lua, &text));
-        }
-        std::mem::take(&mut run.reply)
-    };
-    let value = to_lua(lua, &reply, &mut 0)?;
-    let failed = reply.first() == Some(&b'-');
-    if let Ok(mut run) = bench.run.try_borrow_mut() {
-        run.reply = reply;
+    lay(lua, desk, args)?;
+    if desk.ask(Ask::Command) == Answer::Die {
+        return Err(die(lua, desk)?);
     }
-    Ok((value, failed))
+    let reply = desk.reply.borrow();
+    let value = to_lua(lua, &reply, &mut 0)?;
+    Ok((value, reply.first() == Some(&b'-')))
 }
 
 fn reply_table(lua: &Lua, args: &MultiValue, field: &str) -> Result<MultiValue, Fail> {
@@ -215,17 +216,20 @@ fn log(lua: &Lua, args: MultiValue) -> Result<MultiValue, Fail> {
     Ok(MultiValue::new())
 }
 
-fn acl_check_cmd(lua: &Lua, args: MultiValue) -> Result<MultiValue, Fail> {
+fn acl_check_cmd(lua: &Lua, desk: &Desk, args: &MultiValue) -> Result<MultiValue, Fail> {
     if args.is_empty() {
         let text = "ERR Please specify at least one argument for this redis.acl_check_cmd() call";
         return Err(refuse(lua, text));
     }
-    let owned = argv_of(lua, &args)?;
-    match crate::command::lookup(&owned[0]) {
-        Some(_) => one(Value::Boolean(true)),
-        None => Err(refuse(
-            lua,
-            "ERR Invalid command passed to redis.acl_check_cmd()",
-        )),
+    lay(lua, desk, args)?;
+    desk.ask(Ask::Check);
+    let reply = desk.reply.borrow();
+    match reply.as_slice() {
+        b"+" => one(Value::Boolean(true)),
+        b"-" => one(Value::Boolean(false)),
+        _ => {
+            let text = "ERR Invalid command passed to redis.acl_check_cmd()";
+            Err(refuse(lua, text))
+        }
     }
 }

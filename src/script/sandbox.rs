@@ -12,7 +12,7 @@ use std::rc::Rc;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
-use super::bench::Bench;
+use super::desk::Desk;
 use super::raw::{Fail, function, guarded, redis_pcall};
 use super::{api, bit};
 
@@ -45,7 +45,7 @@ pub struct Sandbox {
 }
 
 /// Builds it.
-pub fn build(lua: &Lua, bench: &Rc<Bench>) -> mlua::Result<Sandbox> {
+pub fn build(lua: &Lua, desk: &Rc<Desk>) -> mlua::Result<Sandbox> {
     let all = lua.globals();
     let (env, real) = (lua.create_table()?, lua.create_table()?);
     // Both ways: whether a table is protected, and what is really in it.
@@ -100,7 +100,7 @@ pub fn build(lua: &Lua, bench: &Rc<Bench>) -> mlua::Result<Sandbox> {
         all.raw_get::<Table>("os")?.raw_get::<Value>("clock")?,
     )?;
     let redis = lua.create_table()?;
-    api::fill(lua, &redis, bench)?;
+    api::fill(lua, &redis, desk)?;
     let mut strings = None;
     for (name, contents) in [
         ("string", all.raw_get("string")?),
@@ -186,7 +186,7 @@ fn name_of(value: Option<&Value>) -> Option<String> {
 
 fn load(lua: &Lua, text: &[u8], name: &str, env: &Table) -> Result<MultiValue, Fail> {
     let name = name.split('\0').next().unwrap_or_default();
-    match compile(lua, text, name, env) {
+    match compile(lua, text, name, Some(env)) {
         Ok(f) => Ok([Value::Function(f)].into_iter().collect()),
         Err(why) => {
             let why = Value::String(lua.create_string(why)?);
@@ -195,17 +195,27 @@ fn load(lua: &Lua, text: &[u8], name: &str, env: &Table) -> Result<MultiValue, F
     }
 }
 
-/// Compiles a text into a function of that environment.
+/// Compiles a text into a function, of that environment if one is given.
+///
+/// Nothing is collected meanwhile: the parser of Lua 5.1 does not keep a hold of the name of what it reads.
 ///
 /// # Errors
 /// What Lua says is wrong with it.
-pub fn compile(lua: &Lua, text: &[u8], name: &str, env: &Table) -> Result<Function, String> {
+pub fn compile(
+    lua: &Lua,
+    text: &[u8],
+    name: &str,
+    env: Option<&Table>,
+) -> Result<Function, String> {
     let chunk = lua.load(text).set_name(name).set_mode(ChunkMode::Text);
-    chunk
-        .set_environment(env.clone())
-        .into_function()
-        .map_err(|e| match e {
-            mlua::Error::SyntaxError { message, .. } => message,
-            e => e.to_string(),
-        })
+    lua.gc_stop();
+    let compiled = match env {
+        Some(env) => chunk.set_environment(env.clone()).into_function(),
+        None => chunk.into_function(),
+    };
+    lua.gc_restart();
+    compiled.map_err(|e| match e {
+        mlua::Error::SyntaxError { message, .. } => message,
+        e => e.to_string(),
+    })
 }

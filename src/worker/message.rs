@@ -135,6 +135,8 @@ pub enum Message {
     },
     /// CLIENT UNPAUSE.
     Unpaused,
+    /// A script of the sender is over its time.
+    Busy,
     /// Stop accepting, let everything end, seal the log, and end.
     Stop,
 }

@@ -3,7 +3,7 @@
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
 //! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`access`], [`arrivals`], [`housekeep`], [`forward`],
-//! [`tx`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
+//! [`tx`], [`script`], [`blocked`], [`multi`], [`session`], [`pubsub`], [`admin`].
 
 mod access;
 mod admin;
@@ -23,6 +23,7 @@ pub mod message;
 mod multi;
 mod patience;
 pub mod pubsub;
+mod script;
 mod session;
 pub mod shared;
 pub mod slab;
@@ -48,6 +49,7 @@ use mesh::Mesh;
 use message::{Batch, Message};
 use patience::Patience;
 use pubsub::Pubsub;
+use script::Left;
 use shared::Shared;
 use slab::Slab;
 use stats::Stats;
@@ -58,6 +60,7 @@ use crate::acl::Users;
 use crate::net::outbuf::Pool;
 use crate::net::ring::{Kind, Ring, RingError, Token};
 use crate::resp::Arg;
+use crate::script::Engine;
 use crate::seal::accel::Choice;
 use crate::settings::{Fsync, Settings};
 use crate::shard::{Eviction, Frequency, Keyspace, Shard};
@@ -163,6 +166,9 @@ pub struct Worker {
     /// Messages that wait for the shard, in order.
     queue: VecDeque<Message>,
     queue_stirs: bool,
+    /// What runs scripts, once one has run, and the script that takes long.
+    engine: Option<Box<Engine>>,
+    left: Option<Box<Left>>,
     txs: HashMap<u64, Tx>,
     next_tx: u64,
     gathers: HashMap<u64, admin::Gather>,
@@ -259,6 +265,8 @@ impl Worker {
             starved: VecDeque::new(),
             queue: VecDeque::new(),
             queue_stirs: false,
+            engine: None,
+            left: None,
             txs: HashMap::new(),
             next_tx: parts.core as u64,
             gathers: HashMap::new(),
@@ -322,6 +330,7 @@ impl Worker {
             let mail = self.take_mail();
             self.stir_queue();
             self.serve();
+            self.go_on();
             self.stir_queue();
             self.housekeep();
             self.commit(&bell);
@@ -399,6 +408,7 @@ impl Worker {
                 Message::Redirect { to, of, body } => self.redirected(to, of, &body),
                 Message::Misdirected { of, to } => self.tell_broken(of, to),
                 Message::Unpaused => self.end_postponement(),
+                Message::Busy => self.hear_busy(),
                 Message::Stop => self.begin_stop(),
             }
         }
@@ -466,6 +476,7 @@ impl Worker {
             || (!self.input.is_empty() && !self.log_backlogged)
             || !self.output.is_empty()
             || self.queue_stirs
+            || self.has_left()
             || !self.starved.is_empty()
             || self.garbage;
         let sends = std::mem::take(&mut self.sends);

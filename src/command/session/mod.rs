@@ -149,6 +149,16 @@ pub enum SessionCmd {
     ClientPause,
     /// CLIENT UNPAUSE
     ClientUnpause,
+    /// SCRIPT LOAD
+    ScriptLoad,
+    /// SCRIPT EXISTS
+    ScriptExists,
+    /// SCRIPT FLUSH
+    ScriptFlush,
+    /// SCRIPT KILL
+    ScriptKill,
+    /// SCRIPT DEBUG
+    ScriptDebug,
 }
 
 /// What most of these rows have in common: allowed at any time, not in scripts, touching no key.

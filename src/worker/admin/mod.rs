@@ -13,6 +13,7 @@ mod info;
 mod latency;
 mod memory;
 mod process;
+mod scripts;
 mod slowlog;
 
 use std::sync::Arc;
@@ -88,6 +89,11 @@ impl Worker {
             | SessionCmd::AclGenpass
             | SessionCmd::AclSave
             | SessionCmd::AclLoad => self.acl(client, index, session, argv),
+            SessionCmd::ScriptLoad
+            | SessionCmd::ScriptExists
+            | SessionCmd::ScriptFlush
+            | SessionCmd::ScriptKill
+            | SessionCmd::ScriptDebug => self.script_admin(client, session, argv),
             SessionCmd::Debug => self.debug(client, index, argv),
             SessionCmd::Shutdown => self.shutdown(client, argv),
             SessionCmd::Lastsave
