@@ -61,7 +61,7 @@ pub fn fill(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
     let at = desk.clone();
     let setresp = function(lua, move |lua, args| {
         let version = match args.len() {
-            1 => args.front().and_then(number),
+            1 => super::args::num(&args, 1, "setresp").ok(),
             _ => return Err(refuse(lua, "ERR redis.setresp() requires one argument.")),
         };
         let resp3 = match version {
@@ -78,10 +78,10 @@ pub fn fill(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
             Some(0..=3) => Ok(MultiValue::new()),
             _ => Err(refuse(
                 lua,
-                "ERR Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+                "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
             )),
         },
-        _ => Err(refuse(lua, "ERR redis.set_repl() requires one argument.")),
+        _ => Err(refuse(lua, "ERR redis.set_repl() requires two arguments.")),
     })?;
     redis.raw_set("set_repl", set_repl)?;
     redis.raw_set(
@@ -113,13 +113,16 @@ pub fn fill(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
     redis.raw_set("REDIS_VERSION", VERSION.0)
 }
 
+/// Whole numbers up to here are written as integers, as Redis does it.
+const SAFE: f64 = (i64::MAX / 2) as f64;
+
 /// Appends a string or a number as a command takes it; whether it is one of them.
 fn put_text(out: &mut Vec<u8>, value: &Value) -> bool {
     match value {
         Value::String(s) => out.extend_from_slice(&s.as_bytes()),
         value => {
             let Some(n) = number(value) else { return false };
-            if n == n.trunc() && n.abs() < 9.2e18 {
+            if n == n.trunc() && n.abs() <= SAFE {
                 put_i64(out, n as i64);
             } else {
                 put_f64(out, n);
@@ -178,7 +181,12 @@ fn reply_table(lua: &Lua, args: &MultiValue, field: &str) -> Result<MultiValue, 
                 _ => &bytes,
             };
             let table = lua.create_table()?;
-            table.raw_set(field, lua.create_string(bytes)?)?;
+            // An error without a code gets one.
+            let text = match field == "err" && !bytes.contains(&b' ') {
+                true => lua.create_string([b"ERR ", bytes].concat())?,
+                false => lua.create_string(bytes)?,
+            };
+            table.raw_set(field, text)?;
             table
         }
         _ => error(lua, b"ERR wrong number or type of arguments")?,
@@ -218,7 +226,7 @@ fn log(lua: &Lua, args: MultiValue) -> Result<MultiValue, Fail> {
 
 fn acl_check_cmd(lua: &Lua, desk: &Desk, args: &MultiValue) -> Result<MultiValue, Fail> {
     if args.is_empty() {
-        let text = "ERR Please specify at least one argument for this redis.acl_check_cmd() call";
+        let text = "ERR Please specify at least one argument for this redis lib call";
         return Err(refuse(lua, text));
     }
     lay(lua, desk, args)?;

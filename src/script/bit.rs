@@ -30,10 +30,13 @@ fn int(n: u32) -> Result<MultiValue, Fail> {
     Ok([Value::Number(f64::from(n as i32))].into_iter().collect())
 }
 
+type One = fn(u32) -> u32;
+type Two = fn(u32, u32) -> u32;
+
 /// Makes the table.
 pub fn table(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    let one: [(&'static str, fn(u32) -> u32); 3] = [
+    let one: [(&'static str, One); 3] = [
         ("tobit", |a| a),
         ("bnot", |a| !a),
         ("bswap", u32::swap_bytes),
@@ -44,7 +47,7 @@ pub fn table(lua: &Lua) -> mlua::Result<Table> {
             function(lua, move |_, args| int(f(bits(&args, 0, name)?)))?,
         )?;
     }
-    let many: [(&'static str, fn(u32, u32) -> u32); 3] = [
+    let many: [(&'static str, Two); 3] = [
         ("band", |a, b| a & b),
         ("bor", |a, b| a | b),
         ("bxor", |a, b| a ^ b),
@@ -59,7 +62,7 @@ pub fn table(lua: &Lua) -> mlua::Result<Table> {
         };
         table.raw_set(name, function(lua, fold)?)?;
     }
-    let shifts: [(&'static str, fn(u32, u32) -> u32); 5] = [
+    let shifts: [(&'static str, Two); 5] = [
         ("lshift", |a, n| a << (n & 31)),
         ("rshift", |a, n| a >> (n & 31)),
         ("arshift", |a, n| ((a as i32) >> (n & 31)) as u32),

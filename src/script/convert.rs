@@ -104,10 +104,10 @@ pub fn error(lua: &Lua, text: &[u8]) -> mlua::Result<Table> {
 
 /// A number as Redis casts it to an integer: towards zero, and the least integer for what does not fit.
 pub fn truncate(n: f64) -> i64 {
-    if n.is_nan() || n >= 9_223_372_036_854_775_808.0 || n < -9_223_372_036_854_775_808.0 {
-        i64::MIN
-    } else {
-        n as i64
+    const BOUND: f64 = 9_223_372_036_854_775_808.0;
+    match (-BOUND..BOUND).contains(&n) {
+        true => n as i64,
+        false => i64::MIN,
     }
 }
 

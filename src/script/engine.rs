@@ -187,6 +187,8 @@ impl Engine {
         let step = fiber.resume(answer);
         if let Step::Ended(_) = step {
             self.stack = self.fiber.take().and_then(Fiber::into_stack);
+            // A script may have stopped it.
+            self.lua.gc_restart();
             if self.desk.killed.get() && watch(&self.lua, &self.desk, INSTRUCTIONS).is_err() {
                 tracing::error!("the clock of scripts cannot be set");
             }

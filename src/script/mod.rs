@@ -9,11 +9,15 @@
 //! libraries `bit`, `cjson`, `cmsgpack` and `pack` (`struct`), and `sources` (what cores share).
 
 mod api;
+mod args;
 mod bit;
+mod cjson;
+mod cmsgpack;
 mod convert;
 mod desk;
 mod engine;
 mod fiber;
+mod pack;
 mod raw;
 mod sandbox;
 mod shebang;

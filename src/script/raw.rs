@@ -123,6 +123,81 @@ unsafe extern "C-unwind" fn guard(state: State) -> c_int {
     }
 }
 
+/// The longest pattern that is matched. The matcher of Lua 5.1 goes one call deeper for each item of a pattern, and
+/// does not look how deep it is.
+const PATTERN: usize = 8 << 10;
+
+/// Upvalue 1 is a C function of the standard library whose second argument is a pattern.
+unsafe extern "C-unwind" fn match_bounded(state: State) -> c_int {
+    // SAFETY: see the module. The bytes of the pattern are read while it is on the stack. Upvalue 1 is called as in
+    // `guard`.
+    unsafe {
+        if ffi::lua_type(state, 2) == ffi::LUA_TSTRING {
+            let mut len = 0;
+            let bytes = ffi::lua_tolstring(state, 2, &mut len);
+            if len > PATTERN && !bytes.is_null() {
+                let pattern = std::slice::from_raw_parts(bytes.cast::<u8>(), len);
+                if pattern.iter().any(|b| b"?*+-(".contains(b)) {
+                    ffi::lua_pushstring(state, c"pattern too complex".as_ptr());
+                    ffi::lua_error(state);
+                }
+            }
+        }
+        match ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1)) {
+            Some(inner) => inner(state),
+            None => 0,
+        }
+    }
+}
+
+/// Values that one call may return.
+const RESULTS: f64 = 8000.0;
+
+/// Upvalue 1 is `unpack`, whose own count of the results overflows.
+unsafe extern "C-unwind" fn unpack_bounded(state: State) -> c_int {
+    // SAFETY: see the module. Upvalue 1 is called as in `guard`.
+    unsafe {
+        if ffi::lua_type(state, 1) == ffi::LUA_TTABLE {
+            let first = match ffi::lua_type(state, 2) {
+                ffi::LUA_TNONE | ffi::LUA_TNIL => 1.0,
+                _ => ffi::lua_tonumber(state, 2),
+            };
+            let last = match ffi::lua_type(state, 3) {
+                ffi::LUA_TNONE | ffi::LUA_TNIL => ffi::lua_objlen(state, 1) as f64,
+                _ => ffi::lua_tonumber(state, 3),
+            };
+            if last - first >= RESULTS || first < -2147483648.0 || last > 2147483647.0 {
+                ffi::lua_pushstring(state, c"too many results to unpack".as_ptr());
+                ffi::lua_error(state);
+            }
+        }
+        match ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1)) {
+            Some(inner) => inner(state),
+            None => 0,
+        }
+    }
+}
+
+/// A function of patterns, behind a check of the pattern's length.
+pub fn patterned(lua: &Lua, inner: Function) -> mlua::Result<Function> {
+    // SAFETY: one upvalue is on the stack; `match_bounded` is made for it.
+    unsafe {
+        lua.exec_raw(inner, |state| {
+            ffi::lua_pushcclosure(state, match_bounded, 1)
+        })
+    }
+}
+
+/// `unpack` behind a check of how much it is to return.
+pub fn bounded_unpack(lua: &Lua, inner: Function) -> mlua::Result<Function> {
+    // SAFETY: one upvalue is on the stack; `unpack_bounded` is made for it.
+    unsafe {
+        lua.exec_raw(inner, |state| {
+            ffi::lua_pushcclosure(state, unpack_bounded, 1)
+        })
+    }
+}
+
 /// A function that Lua sees as one of C: its errors are any value, with the position of the caller or without.
 pub fn function(
     lua: &Lua,

@@ -13,8 +13,8 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use super::desk::Desk;
-use super::raw::{Fail, function, guarded, redis_pcall};
-use super::{api, bit};
+use super::raw::{Fail, bounded_unpack, function, guarded, patterned, redis_pcall};
+use super::{api, bit, cjson, cmsgpack, pack};
 
 /// What of Lua's own globals is let through.
 const GLOBALS: &[&str] = &[
@@ -29,7 +29,6 @@ const GLOBALS: &[&str] = &[
     "tonumber",
     "tostring",
     "type",
-    "unpack",
     "xpcall",
     "_VERSION",
 ];
@@ -94,6 +93,11 @@ pub fn build(lua: &Lua, desk: &Rc<Desk>) -> mlua::Result<Sandbox> {
     for name in ["insert", "remove", "sort"] {
         table.raw_set(name, guard(table.raw_get(name)?, Value::Nil, None)?)?;
     }
+    let strings: Table = all.raw_get("string")?;
+    for name in ["find", "match", "gmatch", "gsub"] {
+        strings.raw_set(name, patterned(lua, strings.raw_get(name)?)?)?;
+    }
+    real.raw_set("unpack", bounded_unpack(lua, all.raw_get("unpack")?)?)?;
     let os = lua.create_table()?;
     os.raw_set(
         "clock",
@@ -101,26 +105,29 @@ pub fn build(lua: &Lua, desk: &Rc<Desk>) -> mlua::Result<Sandbox> {
     )?;
     let redis = lua.create_table()?;
     api::fill(lua, &redis, desk)?;
-    let mut strings = None;
+    let mut string_proxy = None;
     for (name, contents) in [
-        ("string", all.raw_get("string")?),
+        ("string", strings),
         ("table", table),
         ("math", all.raw_get("math")?),
         ("coroutine", all.raw_get("coroutine")?),
         ("os", os),
         ("redis", redis),
         ("bit", bit::table(lua)?),
+        ("cjson", cjson::table(lua)?),
+        ("cmsgpack", cmsgpack::table(lua)?),
+        ("struct", pack::table(lua)?),
     ] {
         let proxy = lua.create_table()?;
         protect(&proxy, &contents)?;
         real.raw_set(name, &proxy)?;
         if name == "string" {
-            strings = Some(proxy);
+            string_proxy = Some(proxy);
         }
     }
     // What `getmetatable("")` shows cannot be written either.
     let (shown, contents) = (lua.create_table()?, lua.create_table()?);
-    contents.raw_set("__index", strings)?;
+    contents.raw_set("__index", string_proxy)?;
     protect(&shown, &contents)?;
     if let Some(meta) = lua.type_metatable::<mlua::LuaString>() {
         meta.raw_set("__metatable", shown)?;

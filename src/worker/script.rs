@@ -65,6 +65,10 @@ pub(super) struct Left {
     /// What it asked for last.
     step: Step,
     args: Vec<Vec<u8>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a shard is lent as the box it is, and never moved"
+    )]
     shards: Vec<Box<Shard>>,
     goes_on: GoesOn,
 }
@@ -232,10 +236,7 @@ impl Worker {
     ) -> Option<Box<Left>> {
         let began = (nanos(), ticks());
         match self.start_script(who, row, argv, began) {
-            Ok((script, step)) => {
-                let (step, script) = (step, script);
-                self.pursue(script, step, argv, out)
-            }
+            Ok((script, step)) => self.pursue(script, step, argv, out),
             Err((e, proto)) => {
                 let mark = out.len();
                 e.write(&mut Reply { buf: out, proto });
@@ -440,8 +441,14 @@ impl Worker {
     }
 
     fn script_checks(&mut self, script: &Script, argv: &[&[u8]], reply: &mut Vec<u8>) {
-        if let Ok((row, number)) = command::resolve(argv) {
-            let may = self.script_may(script, (row, number), argv).is_ok();
+        let found = match command::resolve(argv) {
+            Ok(found) => Some(found),
+            // How many arguments there are is not asked.
+            Err(Error::Arity(name)) => command::named(name.as_bytes()),
+            Err(_) => None,
+        };
+        if let Some(row) = found {
+            let may = self.script_may(script, row, argv).is_ok();
             reply.push(if may { b'+' } else { b'-' });
         }
     }
