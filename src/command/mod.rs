@@ -46,7 +46,7 @@ pub use pubsub::Topic;
 pub use rename::database;
 pub use row::{Begin, Command, Group, KeySpec, Route, Run, acl, flag, key};
 pub use scan::cursor_slot;
-pub use scripting::{Named, ScriptCmd};
+pub use scripting::{LibraryCmd, Named, ScriptCmd};
 pub use session::SessionCmd;
 pub use sort::makes_up_keys;
 pub use table::{all, by_id, first_subcommand, keys_of, keys_with_flags, lookup, named, resolve};

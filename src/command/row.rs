@@ -129,6 +129,8 @@ pub enum Route {
     Made,
     /// Those of all its keys; every shard if it names none.
     Script,
+    /// That which keeps the libraries of functions: the one that owns slot 0.
+    Libraries,
     /// Every shard.
     All,
     /// That of the slot in its cursor, see [`super::cursor_slot`].

@@ -47,6 +47,7 @@ const FAMILIES: &[&[Command]] = &[
     sort::ROWS,
     pubsub::ROWS,
     scripting::ROWS,
+    scripting::FUNCTION_ROWS,
     keyspace::ROWS,
     rename::ROWS,
     expire::ROWS,

@@ -9,6 +9,7 @@ use mlua::{Lua, MultiValue, Table, Value};
 use super::convert::{error, number, to_lua, truncate};
 use super::desk::{Answer, Ask, Desk};
 use super::engine::die;
+use super::library::register;
 use super::raw::{Fail, function};
 use crate::resp::number::{put_f64, put_i64};
 
@@ -27,8 +28,8 @@ fn one(value: Value) -> Result<MultiValue, Fail> {
     Ok([value].into_iter().collect())
 }
 
-/// Fills the table.
-pub fn fill(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
+/// Fills the table of functions.
+pub fn fill_for_functions(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
     for (name, raises) in [("call", true), ("pcall", false)] {
         let desk = desk.clone();
         let f = function(lua, move |lua, args| match call(lua, &desk, &args) {
@@ -57,7 +58,6 @@ pub fn fill(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
         ))
     })?;
     redis.raw_set("sha1hex", sha1hex)?;
-    redis.raw_set("log", function(lua, log)?)?;
     let at = desk.clone();
     let setresp = function(lua, move |lua, args| {
         let version = match args.len() {
@@ -84,6 +84,24 @@ pub fn fill(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
         _ => Err(refuse(lua, "ERR redis.set_repl() requires two arguments.")),
     })?;
     redis.raw_set("set_repl", set_repl)?;
+    let at = desk.clone();
+    let check = function(lua, move |lua, args| acl_check_cmd(lua, &at, &args))?;
+    redis.raw_set("acl_check_cmd", check)?;
+    for (name, n) in [
+        ("REPL_NONE", 0),
+        ("REPL_AOF", 1),
+        ("REPL_SLAVE", 2),
+        ("REPL_REPLICA", 2),
+        ("REPL_ALL", 3),
+    ] {
+        redis.raw_set(name, n)?;
+    }
+    fill_log(lua, redis)
+}
+
+/// Fills the table of scripts.
+pub fn fill(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
+    fill_for_functions(lua, redis, desk)?;
     redis.raw_set(
         "replicate_commands",
         function(lua, |_, _| one(Value::Boolean(true)))?,
@@ -93,19 +111,25 @@ pub fn fill(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
         function(lua, |_, _| one(Value::Boolean(false)))?,
     )?;
     redis.raw_set("debug", function(lua, |_, _| Ok(MultiValue::new()))?)?;
-    let at = desk.clone();
-    let check = function(lua, move |lua, args| acl_check_cmd(lua, &at, &args))?;
-    redis.raw_set("acl_check_cmd", check)?;
+    Ok(())
+}
+
+/// Fills the table of libraries that are being loaded.
+pub fn fill_for_loading(lua: &Lua, redis: &Table, desk: &Rc<Desk>) -> mlua::Result<()> {
+    let desk = desk.clone();
+    let f = function(lua, move |lua, args| register(lua, &desk, &args))?;
+    redis.raw_set("register_function", f)?;
+    fill_log(lua, redis)
+}
+
+/// What all of them have: `log` and the version.
+fn fill_log(lua: &Lua, redis: &Table) -> mlua::Result<()> {
+    redis.raw_set("log", function(lua, log)?)?;
     for (name, n) in [
         ("LOG_DEBUG", 0),
         ("LOG_VERBOSE", 1),
         ("LOG_NOTICE", 2),
         ("LOG_WARNING", 3),
-        ("REPL_NONE", 0),
-        ("REPL_AOF", 1),
-        ("REPL_SLAVE", 2),
-        ("REPL_REPLICA", 2),
-        ("REPL_ALL", 3),
         ("REDIS_VERSION_NUM", VERSION.1),
     ] {
         redis.raw_set(name, n)?;

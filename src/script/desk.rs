@@ -8,6 +8,8 @@ use std::cell::{Cell, RefCell};
 
 use corosensei::Yielder;
 
+use super::library::Registered;
+
 /// What a script asks of its core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -72,6 +74,12 @@ pub struct Desk {
     pub resp3: Cell<bool>,
     /// Whether it is to end.
     pub killed: Cell<bool>,
+    /// The functions that the library which is being loaded has registered so far, and until when it may run.
+    pub loading: RefCell<Option<Vec<Registered>>>,
+    /// See there, in monotonic nanoseconds.
+    pub load_until: Cell<u64>,
+    /// The state of the scripts' generator of chance.
+    pub chance: Cell<u64>,
     /// When it began, or was let go on, in monotonic nanoseconds.
     pub since: Cell<u64>,
     /// The clock.
@@ -87,6 +95,9 @@ impl Desk {
             reply: RefCell::default(),
             resp3: Cell::new(false),
             killed: Cell::new(false),
+            loading: RefCell::default(),
+            load_until: Cell::new(0),
+            chance: Cell::new(super::chance::seeded(0x1234_ABCD)),
             since: Cell::new(0),
             nanos,
         }

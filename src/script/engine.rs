@@ -9,10 +9,11 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmStat
 
 use super::desk::{Answer, Argv, Ask, Desk};
 use super::fiber::{End, Fiber, Step};
+use super::library::{Libraries, Library, Registered, head};
 use super::raw::Fail;
 use super::sandbox::{self, Sandbox};
 use super::shebang::Shebang;
-use super::sources::{Sha, Sources};
+use super::sources::{Kind, Sha, Sources};
 use super::{convert, raw};
 use crate::command::Error;
 use crate::resp::{Proto, Reply};
@@ -21,6 +22,8 @@ use crate::resp::{Proto, Reply};
 const INSTRUCTIONS: u32 = 10_000;
 /// Nanoseconds after which a script offers to pause.
 const SLICE: u64 = 1_000_000;
+/// Nanoseconds that a library may take to register its functions.
+const LOAD: u64 = 500_000_000;
 /// Bytes that the Lua state of a core may hold.
 const MEMORY: usize = 1 << 30;
 
@@ -32,6 +35,8 @@ pub struct Program {
     pub shebang: Shebang,
     /// What errors call it: its SHA-1, or the name of the function.
     pub name: Rc<str>,
+    /// Which of the two it is.
+    pub kind: Kind,
 }
 
 /// Runs the scripts of one core.
@@ -41,6 +46,10 @@ pub struct Engine {
     protect: Function,
     programs: HashMap<Sha, Program>,
     flushes: u64,
+    /// The functions of the libraries, as of a number of changes, and the libraries they are of.
+    functions: HashMap<String, Program>,
+    loaded: Arc<Libraries>,
+    changes: u64,
     sources: Arc<Sources>,
     desk: Rc<Desk>,
     fiber: Option<Fiber>,
@@ -68,6 +77,9 @@ impl Engine {
             sandbox,
             protect,
             programs: HashMap::new(),
+            functions: HashMap::new(),
+            loaded: Arc::default(),
+            changes: 0,
             flushes: sources.flushes(),
             sources,
             desk,
@@ -131,10 +143,92 @@ impl Engine {
             function,
             shebang,
             name: hex(&sha).into(),
+            kind: Kind::Eval,
         };
         self.programs.insert(sha, program.clone());
         self.sources.add(sha, text);
         Ok(program)
+    }
+
+    /// The function of that name.
+    ///
+    /// # Errors
+    /// There is none, or its library can no longer be loaded.
+    pub fn function(&mut self, name: &[u8]) -> Result<Program, Error> {
+        self.take_libraries()?;
+        let name = str::from_utf8(name).ok();
+        let program = name.and_then(|name| self.functions.get(name));
+        program
+            .cloned()
+            .ok_or(Error::Text("ERR Function not found"))
+    }
+
+    fn take_libraries(&mut self) -> Result<(), Error> {
+        let changes = self.sources.shelf.changes();
+        if changes == self.changes {
+            return Ok(());
+        }
+        let all = self.sources.shelf.all();
+        let before = std::mem::replace(&mut self.loaded, all.clone());
+        for (name, library) in before.iter() {
+            if all.get(name).is_none_or(|now| !Arc::ptr_eq(now, library)) {
+                for function in &library.functions {
+                    self.functions.remove(&function.name);
+                }
+            }
+        }
+        for (name, library) in all.iter() {
+            if before
+                .get(name)
+                .is_none_or(|was| !Arc::ptr_eq(was, library))
+            {
+                let (_, start) = head(&library.code)?;
+                for registered in self.load(&library.code[start..])? {
+                    let name = registered.declared.name.clone();
+                    let program = Program {
+                        function: registered.function,
+                        shebang: registered.declared.shebang(),
+                        name: name.as_str().into(),
+                        kind: Kind::Function,
+                    };
+                    self.functions.insert(name, program);
+                }
+            }
+        }
+        self.changes = changes;
+        Ok(())
+    }
+
+    /// Runs the text of a library, which registers its functions.
+    fn load(&mut self, body: &[u8]) -> Result<Vec<Registered>, Error> {
+        let library = &self.sandbox.library;
+        let function = sandbox::compile(&self.lua, body, "@user_function", Some(&library.env))
+            .map_err(|why| Error::message(format!("ERR Error compiling function: {why}")))?;
+        library.show(true).map_err(unable)?;
+        let desk = &self.desk;
+        desk.loading.replace(Some(Vec::new()));
+        desk.load_until.set((desk.nanos)() + LOAD);
+        desk.killed.set(false);
+        let result = self.protect.call::<(bool, Value)>(function);
+        let registered = desk.loading.take().unwrap_or_default();
+        library.show(false).map_err(unable)?;
+        if desk.killed.replace(false) {
+            watch(&self.lua, desk, INSTRUCTIONS).map_err(unable)?;
+        }
+        let raised = match result {
+            Ok((true, _)) if registered.is_empty() => {
+                return Err(Error::Text("ERR No functions registered"));
+            }
+            Ok((true, _)) => return Ok(registered),
+            Ok((false, Value::Table(table))) => match table.raw_get::<Value>("err") {
+                Ok(Value::String(text)) => text.to_string_lossy(),
+                _ => "unknown error".to_owned(),
+            },
+            Ok((false, _)) => "execution failure".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        let text = format!("ERR Error registering functions: {raised}");
+        Err(Error::message(text))
     }
 
     /// Begins to run a script with these keys and arguments; `proto` is that of its reply.
@@ -148,15 +242,25 @@ impl Engine {
         args: &[&[u8]],
         proto: Proto,
     ) -> Result<Step, Error> {
-        self.lay_out(keys, args).map_err(unable)?;
+        let lists = [self.list(keys), self.list(args)];
+        let [keys, args] = lists;
+        let (keys, args) = (keys.map_err(unable)?, args.map_err(unable)?);
+        if program.kind == Kind::Eval {
+            let globals = &self.sandbox.real;
+            globals.raw_set("KEYS", &keys).map_err(unable)?;
+            globals.raw_set("ARGV", &args).map_err(unable)?;
+        }
         let desk = self.desk.clone();
         desk.resp3.set(false);
         desk.killed.set(false);
         let (protect, function) = (self.protect.clone(), program.function.clone());
-        let name = program.name.clone();
+        let (name, kind) = (program.name.clone(), program.kind);
         let at = desk.clone();
         let body = move || {
-            let result = protect.call::<(bool, Value)>(function);
+            let result = match kind {
+                Kind::Eval => protect.call::<(bool, Value)>(function),
+                Kind::Function => protect.call::<(bool, Value)>((function, keys, args)),
+            };
             finish(&at, result, &name, proto)
         };
         let fiber = Fiber::new(self.stack.take(), desk, body)
@@ -165,15 +269,12 @@ impl Engine {
         Ok(self.resume(Answer::Go))
     }
 
-    fn lay_out(&self, keys: &[&[u8]], args: &[&[u8]]) -> mlua::Result<()> {
-        for (name, list) in [("KEYS", keys), ("ARGV", args)] {
-            let table = self.lua.create_table_with_capacity(list.len(), 0)?;
-            for (i, arg) in list.iter().enumerate() {
-                table.raw_seti(i + 1, self.lua.create_string(arg)?)?;
-            }
-            self.sandbox.real.raw_set(name, table)?;
+    fn list(&self, words: &[&[u8]]) -> mlua::Result<Table> {
+        let table = self.lua.create_table_with_capacity(words.len(), 0)?;
+        for (i, word) in words.iter().enumerate() {
+            table.raw_seti(i + 1, self.lua.create_string(word)?)?;
         }
-        Ok(())
+        Ok(table)
     }
 
     /// Lets the script go on.
@@ -256,6 +357,23 @@ pub fn check_syntax(text: &[u8]) -> Result<(), Error> {
         .map_err(uncompiled)
 }
 
+/// What a library of that text is, learnt by running it in a Lua of its own.
+///
+/// # Errors
+/// What is wrong with it, as FUNCTION LOAD tells it.
+pub fn inspect(code: &[u8], nanos: fn() -> u64) -> Result<Library, Error> {
+    let (name, start) = head(code)?;
+    let mut engine = Engine::new(Arc::new(Sources::new(0)), nanos)?;
+    let registered = engine.load(&code[start..])?;
+    let mut functions: Vec<_> = registered.into_iter().map(|r| r.declared).collect();
+    functions.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Library {
+        name,
+        code: code.into(),
+        functions,
+    })
+}
+
 fn is_due(desk: &Desk) -> bool {
     (desk.nanos)().saturating_sub(desk.since.get()) >= SLICE
 }
@@ -266,7 +384,12 @@ fn watch(lua: &Lua, desk: &Rc<Desk>, instructions: u32) -> mlua::Result<()> {
     let triggers = HookTriggers::new().every_nth_instruction(instructions);
     lua.set_global_hook(triggers, move |lua, _| {
         if !desk.is_open() {
-            return Ok(VmState::Continue);
+            let loads = desk.loading.borrow().is_some();
+            if !loads || (desk.nanos)() < desk.load_until.get() {
+                return Ok(VmState::Continue);
+            }
+            die(lua, &desk)?;
+            return Err(mlua::Error::runtime("FUNCTION LOAD timeout"));
         }
         if !desk.killed.get() {
             if !is_due(&desk) || desk.ask(Ask::Pause) == Answer::Go {

@@ -11,12 +11,14 @@
 mod api;
 mod args;
 mod bit;
+mod chance;
 mod cjson;
 mod cmsgpack;
 mod convert;
 mod desk;
 mod engine;
 mod fiber;
+mod library;
 mod pack;
 mod raw;
 mod sandbox;
@@ -24,7 +26,8 @@ mod shebang;
 mod sources;
 
 pub use desk::{Answer, Ask};
-pub use engine::{Engine, Program, check_syntax, hex, sha1, unhex};
+pub use engine::{Engine, Program, check_syntax, hex, inspect, sha1, unhex};
 pub use fiber::{End, Step};
+pub use library::{Declared, Libraries, Library, Shelf, head as library_head};
 pub use shebang::Shebang;
 pub use sources::{Kill, Kind, Running, Sha, Sources};

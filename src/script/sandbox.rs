@@ -14,7 +14,7 @@ use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use super::desk::Desk;
 use super::raw::{Fail, bounded_unpack, function, guarded, patterned, redis_pcall};
-use super::{api, bit, cjson, cmsgpack, pack};
+use super::{api, bit, chance, cjson, cmsgpack, pack};
 
 /// What of Lua's own globals is let through.
 const GLOBALS: &[&str] = &[
@@ -41,6 +41,31 @@ pub struct Sandbox {
     pub env: Table,
     /// Where its names really are.
     pub real: Table,
+    /// What functions of libraries have.
+    pub library: LibraryEnv,
+}
+
+/// The environment of libraries, which sees little while one is being loaded.
+pub struct LibraryEnv {
+    /// What a library has as its environment.
+    pub env: Table,
+    meta: Table,
+    protected: Table,
+    running: Table,
+    loading: Table,
+}
+
+impl LibraryEnv {
+    /// Shows what a library sees while it is being loaded, or what its functions see.
+    pub fn show(&self, loading: bool) -> mlua::Result<()> {
+        let shown = if loading {
+            &self.loading
+        } else {
+            &self.running
+        };
+        self.meta.raw_set("__index", shown)?;
+        self.protected.raw_set(&self.env, shown)
+    }
 }
 
 /// Builds it.
@@ -50,13 +75,14 @@ pub fn build(lua: &Lua, desk: &Rc<Desk>) -> mlua::Result<Sandbox> {
     // Both ways: whether a table is protected, and what is really in it.
     let protected = lua.create_table()?;
     let refuse = function(lua, |_, _| Err(Fail::At(READONLY.to_owned())))?;
-    let protect = |proxy: &Table, real: &Table| -> mlua::Result<()> {
+    let protect = |proxy: &Table, real: &Table| -> mlua::Result<Table> {
         let meta = lua.create_table()?;
         meta.raw_set("__index", real)?;
         meta.raw_set("__newindex", &refuse)?;
         meta.raw_set("__metatable", false)?;
-        proxy.set_metatable(Some(meta))?;
-        protected.raw_set(proxy, real)
+        proxy.set_metatable(Some(meta.clone()))?;
+        protected.raw_set(proxy, real)?;
+        Ok(meta)
     };
     for name in GLOBALS {
         real.raw_set(*name, all.raw_get::<Value>(*name)?)?;
@@ -105,6 +131,7 @@ pub fn build(lua: &Lua, desk: &Rc<Desk>) -> mlua::Result<Sandbox> {
     )?;
     let redis = lua.create_table()?;
     api::fill(lua, &redis, desk)?;
+    chance::fill(lua, &all.raw_get("math")?, desk)?;
     let mut string_proxy = None;
     for (name, contents) in [
         ("string", strings),
@@ -132,6 +159,26 @@ pub fn build(lua: &Lua, desk: &Rc<Desk>) -> mlua::Result<Sandbox> {
     if let Some(meta) = lua.type_metatable::<mlua::LuaString>() {
         meta.raw_set("__metatable", shown)?;
     }
+    // Functions see the same, but for what is for scripts alone.
+    let (library, running) = (lua.create_table()?, lua.create_table()?);
+    for pair in real.pairs::<Value, Value>() {
+        let (name, value) = pair?;
+        running.raw_set(name, value)?;
+    }
+    let functions = lua.create_table()?;
+    api::fill_for_functions(lua, &functions, desk)?;
+    let proxy = lua.create_table()?;
+    protect(&proxy, &functions)?;
+    running.raw_set("redis", proxy)?;
+    loaders(lua, &running, &library)?;
+    running.raw_set("_G", &library)?;
+    let loading = lua.create_table()?;
+    let registers = lua.create_table()?;
+    api::fill_for_loading(lua, &registers, desk)?;
+    let proxy = lua.create_table()?;
+    protect(&proxy, &registers)?;
+    loading.raw_set("redis", proxy)?;
+    let library_meta = protect(&library, &running)?;
     loaders(lua, &real, &env)?;
     protect(&env, &real)?;
     real.raw_set("_G", &env)?;
@@ -146,8 +193,17 @@ pub fn build(lua: &Lua, desk: &Rc<Desk>) -> mlua::Result<Sandbox> {
     })?;
     let meta = lua.create_table()?;
     meta.raw_set("__index", absent)?;
-    real.set_metatable(Some(meta))?;
-    Ok(Sandbox { env, real })
+    for table in [&real, &running, &loading, &registers] {
+        table.set_metatable(Some(meta.clone()))?;
+    }
+    let library = LibraryEnv {
+        env: library,
+        meta: library_meta,
+        protected,
+        running,
+        loading,
+    };
+    Ok(Sandbox { env, real, library })
 }
 
 /// `load` and `loadstring`, which take no bytecode: that could do anything to the process.

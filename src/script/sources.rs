@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::library::Shelf;
+
 /// The SHA-1 of a script's text, which is its name.
 pub type Sha = [u8; 20];
 
@@ -34,6 +36,10 @@ pub enum Kind {
 pub struct Sources {
     texts: Mutex<HashMap<Sha, Arc<[u8]>>>,
     flushes: AtomicU64,
+    /// The libraries of functions.
+    pub shelf: Shelf,
+    /// Bytes of each core's Lua.
+    memory: Vec<AtomicU64>,
     cores: Vec<AtomicU8>,
     /// What runs on each core that is not calm.
     running: Mutex<Vec<Option<Running>>>,
@@ -71,6 +77,8 @@ impl Sources {
         Sources {
             texts: Mutex::default(),
             flushes: AtomicU64::new(0),
+            shelf: Shelf::default(),
+            memory: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             cores: (0..cores).map(|_| AtomicU8::new(CALM)).collect(),
             running: Mutex::new(vec![None; cores]),
         }
@@ -116,6 +124,17 @@ impl Sources {
     /// How often they have been forgotten.
     pub fn flushes(&self) -> u64 {
         self.flushes.load(Ordering::Acquire)
+    }
+
+    /// A core tells how many bytes its Lua holds.
+    pub fn note_memory(&self, core: usize, bytes: u64) {
+        self.memory[core].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that the Luas of all cores hold.
+    pub fn memory(&self) -> u64 {
+        let cores = self.memory.iter();
+        cores.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// The script on that core is left in the middle, for the first time.

@@ -111,7 +111,7 @@ impl Shard {
         now: Ms,
     ) -> Result<(), Misfit> {
         let Some(k) = key else {
-            return self.replay_flush(effect);
+            return self.replay_keyless(effect);
         };
         match *effect {
             Effect::Set { value, expire, .. } => self.replay_value(k, compact(value), expire, now),
@@ -135,12 +135,15 @@ impl Shard {
                 self.replay_range(k, Some(offset as usize), value)?;
             }
             Effect::Alter { kind, op, .. } => self.replay_alter(k, kind, op, now)?,
-            Effect::Flush { .. } => {}
+            Effect::Flush { .. } | Effect::Library { .. } => {}
         }
         Ok(())
     }
 
-    fn replay_flush(&mut self, effect: &Effect<'_>) -> Result<(), Misfit> {
+    fn replay_keyless(&mut self, effect: &Effect<'_>) -> Result<(), Misfit> {
+        if let Effect::Library { name, code } = effect {
+            self.keep_library(name, *code);
+        }
         let Effect::Flush { db, slots } = effect else {
             return Ok(());
         };

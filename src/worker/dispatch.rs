@@ -341,6 +341,7 @@ impl Worker {
             Route::Here => Needs::Nothing,
             Route::Key => Needs::One(self.ks.owner(self.ks.key(db, argv[1]).slot)),
             Route::All => self.all_shards(),
+            Route::Libraries => Needs::One(self.ks.owner(0)),
             Route::Cursor => Needs::One(
                 self.ks
                     .owner(command::cursor_slot(argv.get(1).unwrap_or(&&b""[..]))),

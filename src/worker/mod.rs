@@ -16,6 +16,7 @@ mod evict;
 mod forward;
 pub mod gather;
 mod housekeep;
+mod libraries;
 pub mod logdrive;
 pub mod machine;
 pub mod mesh;

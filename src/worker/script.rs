@@ -235,6 +235,10 @@ impl Worker {
         out: &mut Vec<u8>,
     ) -> Option<Box<Left>> {
         let began = (nanos(), ticks());
+        if let ScriptCmd::Library(what) = row.2 {
+            self.change_libraries(what, (row.0, row.1), who.seat.proto, argv, out);
+            return None;
+        }
         match self.start_script(who, row, argv, began) {
             Ok((script, step)) => self.pursue(script, step, argv, out),
             Err((e, proto)) => {
@@ -278,20 +282,31 @@ impl Worker {
         argv: &[&[u8]],
         began: (u64, u64),
     ) -> Result<(Script, Step), Error> {
-        let script = row.2;
-        if script.named == Named::Sha && argv[1].len() != 40 {
-            return Err(Error::Text("NOSCRIPT No matching script. Please use EVAL."));
-        }
-        let keys = parse_i64(argv[2]).ok_or(Error::NotInteger)?;
+        let ScriptCmd::Run { named, .. } = row.2 else {
+            return Err(Error::Syntax);
+        };
+        let mut function = None;
+        let keys = match named {
+            Named::Sha if argv[1].len() != 40 => {
+                return Err(Error::Text("NOSCRIPT No matching script. Please use EVAL."));
+            }
+            Named::Function => {
+                function = Some(engine.function(argv[1])?);
+                let bad = Error::Text("ERR Bad number of keys provided");
+                parse_i64(argv[2]).ok_or(bad)?
+            }
+            Named::Sha | Named::Text => parse_i64(argv[2]).ok_or(Error::NotInteger)?,
+        };
         if keys > (argv.len() - 3) as i64 {
             let text = "ERR Number of keys can't be greater than number of args";
             return Err(Error::Text(text));
         }
         let keys = usize::try_from(keys)
             .map_err(|_| Error::Text("ERR Number of keys can't be negative"))?;
-        let program = match script.named {
-            Named::Text => engine.program(argv[1])?,
-            Named::Sha => engine.known(argv[1])?,
+        let program = match (function, named) {
+            (Some(program), _) => program,
+            (None, Named::Text) => engine.program(argv[1])?,
+            (None, _) => engine.known(argv[1])?,
         };
         let script = self.admit_script(&program, who, row, began)?;
         let (keys, args) = argv[3..].split_at(keys);
@@ -308,7 +323,8 @@ impl Worker {
         row: Row,
         began: (u64, u64),
     ) -> Result<Script, Error> {
-        let (shebang, read_only) = (program.shebang, row.2.read_only);
+        let shebang = program.shebang;
+        let read_only = matches!(row.2, ScriptCmd::Run { read_only, .. } if read_only);
         let own = self.log.accepts().err().map(|refusal| refusal.to_string());
         let refusal = own.or_else(|| self.tx_refusal.clone());
         let short = self.settings.storage.maxmemory > 0 && !self.make_room();
@@ -331,7 +347,7 @@ impl Worker {
         Ok(Script {
             row,
             who,
-            kind: Kind::Eval,
+            kind: program.kind,
             name: program.name.clone(),
             read_only: read_only || shebang.no_writes,
             allow_oom: shebang.allow_oom || shebang.no_writes,
@@ -600,6 +616,7 @@ impl Worker {
         let mark = out.len();
         if let Some(engine) = &self.engine {
             engine.take_reply(out);
+            self.shared.sources.note_memory(self.core, engine.memory());
         }
         if end.failed && !end.counted {
             self.stats.error(&out[mark..]);

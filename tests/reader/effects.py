@@ -48,6 +48,9 @@ def effects(data):
         elif op == 9:
             db, kind, key, size = varint(c), varint(c), varint(c), varint(c)
             yield "Alter", db, c.take(key), chr(kind), c.take(size)
+        elif op == 10:
+            name, size = varint(c), varint(c)
+            yield "Library", None, c.take(name), c.take(size)
         else:
             raise Refused(f"effect {op}")
 
@@ -96,5 +99,7 @@ class Store:
             gone = [k for k in self.keys if db in (None, k[0]) and first <= slot_of(k[1]) < end]
             for k in gone:
                 del self.keys[k]
+        elif name == "Library":
+            pass  # It is no key's.
         else:
             raise Refused(f"{name} is not for strings")

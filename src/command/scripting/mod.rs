@@ -2,19 +2,29 @@
 //!
 //! A script is no data command: what it does is decided while it runs, and it may run for long. Its row tells which keys
 //! it declares; the core brings the shards of those together and has its engine (see [`crate::script`]) run it there.
-//! A script that declares no key may touch any, and gets every shard.
+//! A script that declares no key may touch any, and gets every shard. FCALL and FUNCTION are in `function`.
 
 use super::help::help;
 use super::row::{Command, Group, KeySpec, ON_KEY, Route, Run, acl, flag, key};
 use super::session::SessionCmd;
 
-/// A command that runs a script.
+mod function;
+
+pub use function::LibraryCmd;
+pub(super) use function::ROWS as FUNCTION_ROWS;
+
+/// A command that the engine carries out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScriptCmd {
-    /// What its first argument is.
-    pub named: Named,
-    /// Whether the script may not write.
-    pub read_only: bool,
+pub enum ScriptCmd {
+    /// It runs a script.
+    Run {
+        /// What its first argument is.
+        named: Named,
+        /// Whether the script may not write.
+        read_only: bool,
+    },
+    /// It changes the libraries of functions.
+    Library(LibraryCmd),
 }
 
 /// How a script is named.
@@ -24,10 +34,12 @@ pub enum Named {
     Text,
     /// By its SHA-1.
     Sha,
+    /// By the name of a function.
+    Function,
 }
 
 const fn script(named: Named, read_only: bool) -> Run {
-    Run::Script(ScriptCmd { named, read_only })
+    Run::Script(ScriptCmd::Run { named, read_only })
 }
 
 const EVAL: Command = Command {

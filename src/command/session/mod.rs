@@ -159,6 +159,12 @@ pub enum SessionCmd {
     ScriptKill,
     /// SCRIPT DEBUG
     ScriptDebug,
+    /// FUNCTION LIST
+    FunctionList,
+    /// FUNCTION STATS
+    FunctionStats,
+    /// FUNCTION KILL
+    FunctionKill,
 }
 
 /// What most of these rows have in common: allowed at any time, not in scripts, touching no key.

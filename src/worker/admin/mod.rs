@@ -9,6 +9,7 @@ mod config;
 mod debug;
 mod encryption;
 mod figures;
+mod functions;
 mod info;
 mod latency;
 mod memory;
@@ -94,6 +95,9 @@ impl Worker {
             | SessionCmd::ScriptFlush
             | SessionCmd::ScriptKill
             | SessionCmd::ScriptDebug => self.script_admin(client, session, argv),
+            SessionCmd::FunctionList | SessionCmd::FunctionStats | SessionCmd::FunctionKill => {
+                self.function_admin(client, session, argv)
+            }
             SessionCmd::Debug => self.debug(client, index, argv),
             SessionCmd::Shutdown => self.shutdown(client, argv),
             SessionCmd::Lastsave
