@@ -18,6 +18,7 @@ pub mod envelope;
 pub mod acl;
 pub mod command;
 pub mod rdb;
+pub mod script;
 pub mod shard;
 
 // Floor 2: durable.

@@ -12,7 +12,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         &["seal", "resp", "slot", "limits", "settings", "event"],
     ),
     ("doors", &["envelope", "disk"]),
-    ("logic", &["shard", "rdb", "command", "acl"]),
+    ("logic", &["shard", "rdb", "command", "acl", "script"]),
     ("durable", &["log", "checkpoint", "tier"]),
     ("seat", &["net", "worker"]),
     (

@@ -1,7 +1,7 @@
 //! What a command is: one row, from which lookup, arity check, routing, key extraction, ACL categories,
 //! help and the COMMAND family all take what they say.
 
-use super::{DataFn, SessionCmd};
+use super::{DataFn, ScriptCmd, SessionCmd};
 
 /// One command, or one subcommand of a container such as CLIENT.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +110,8 @@ pub enum Run {
     Data(DataFn),
     /// The connection's own core: it touches the connection, the server or the log.
     Session(SessionCmd),
+    /// The engine of scripts, where the shards are.
+    Script(ScriptCmd),
     /// Nobody: the row only holds subcommands.
     Container,
 }
@@ -125,6 +127,10 @@ pub enum Route {
     Keys,
     /// The same; every shard where its arguments make up the names of further keys, see [`super::makes_up_keys`].
     Made,
+    /// Those of all its keys; every shard if it names none.
+    Script,
+    /// That which keeps the libraries of functions: the one that owns slot 0.
+    Libraries,
     /// Every shard.
     All,
     /// That of the slot in its cursor, see [`super::cursor_slot`].
@@ -352,6 +358,10 @@ bits! {
         NO_MULTI = "no_multi",
         /// Allowed while a script is overdue.
         ALLOW_BUSY = "allow_busy",
+        /// May cause writes by what it runs.
+        MAY_REPLICATE = "may_replicate",
+        /// May be given no keys although it takes some.
+        NO_MANDATORY_KEYS = "no_mandatory_keys",
     }
 }
 

@@ -10,7 +10,7 @@ use super::row::{Begin, Command, Run, key};
 use super::{Error, KeySpec};
 use super::{
     absent, bitmap, docs, dump, expire, geo, hash, hyperloglog, keyspace, list, migrate, object,
-    pubsub, rename, scan, server, session, set, sort, stream, string, zset,
+    pubsub, rename, scan, scripting, server, session, set, sort, stream, string, zset,
 };
 use crate::resp::number::parse_i64;
 
@@ -46,6 +46,8 @@ const FAMILIES: &[&[Command]] = &[
     stream::ROWS,
     sort::ROWS,
     pubsub::ROWS,
+    scripting::ROWS,
+    scripting::FUNCTION_ROWS,
     keyspace::ROWS,
     rename::ROWS,
     dump::ROWS,

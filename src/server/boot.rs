@@ -237,11 +237,12 @@ pub fn boot(
     seal::random(&mut seed).map_err(|e| format!("no randomness: {e}"))?;
     let hash_seed = u64::from_le_bytes(seed[..8].try_into().unwrap_or_default());
     let now_ms = now().as_millis() as u64;
-    let loading = load::load(&settings, shards, hash_seed, &mut keyring, now_ms)?;
+    let mut loading = load::load(&settings, shards, hash_seed, &mut keyring, now_ms)?;
     let inboxes = (0..shards)
         .map(|_| Inbox::new().map(Arc::new))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| format!("eventfd: {e}"))?;
+    let libraries = loading.libraries();
     let shared = Arc::new(Shared::new(Setup {
         settings: settings.clone(),
         users,
@@ -257,6 +258,7 @@ pub fn boot(
         run_id: seed[8..28].iter().map(|b| format!("{b:02x}")).collect(),
         started_unix: now().as_secs(),
     }));
+    shared.sources.shelf.replace(libraries);
     let (ended_tx, ended) = mpsc::channel();
     let cpus = processors(&settings, shards);
     let mut readiness = Vec::new();

@@ -6,11 +6,13 @@ use std::time::Instant;
 use crate::disk::real::RealDisk;
 use crate::envelope::{Keyring, Purpose};
 use crate::log::{self, LogConfig, Policy, Recovered, Router, Sink, Tail, Writer};
+use crate::script::{Libraries, inspect};
 use crate::seal::accel;
 use crate::seal::{Algorithm, Backend};
 use crate::settings::{Fsync, Settings};
 use crate::shard::{Effects, Keyspace, Ms, Shard, split};
 use crate::slot;
+use crate::worker::clock::nanos;
 use crate::worker::logdrive::OpenLog;
 use crate::worker::shared::Recovery;
 
@@ -20,6 +22,28 @@ pub struct Loading {
     pub cores: Vec<(Keyspace, Option<OpenLog>)>,
     /// Figures for INFO.
     pub recovery: Recovery,
+}
+
+impl Loading {
+    /// The libraries of functions that were recovered. One that no longer loads is left out, and told of.
+    pub fn libraries(&mut self) -> Libraries {
+        let mut libraries = Libraries::new();
+        for (keyspace, _) in &mut self.cores {
+            for (name, code) in keyspace.present().flat_map(|shard| shard.libraries()) {
+                match inspect(code, nanos) {
+                    Ok(library) => {
+                        libraries.insert(library.name.clone(), Arc::new(library));
+                    }
+                    Err(e) => tracing::error!(
+                        library = %String::from_utf8_lossy(name),
+                        "a library of functions is not available: {}",
+                        String::from_utf8_lossy(&e.text())
+                    ),
+                }
+            }
+        }
+        libraries
+    }
 }
 
 /// The algorithm that new files are sealed with.

@@ -98,6 +98,8 @@ settings! {
             "Keys remembered for clients that keep copies (CLIENT TRACKING); the oldest make room for new ones. 0 means no limit.";
         proto_max_bulk_len: u64 = "512MiB", Size { min: MIB, max: 512 * MIB }, Some("proto-max-bulk-len"), live, open,
             "Longest single argument or value.";
+        busy_reply_threshold: Duration = "5s", Span { unit: Unit::Millis, min: Duration::ZERO, max: NEVER }, Some("busy-reply-threshold"), live, open,
+            "Time a script may take before others hear that it is busy and may end it by SCRIPT KILL; 0 means for ever.";
         max_wait: Duration = "50us", Span { unit: Unit::Written, min: Duration::ZERO, max: Duration::from_millis(1) }, None, fixed, open,
             "Longest time a busy core waits for more requests to serve together. More saves processor time and costs latency; 0 waits for nobody.";
         enable_debug_command: DebugCommand = "local", Choice { words: &[("yes", "yes", DebugCommand::Yes), ("local", "local", DebugCommand::Local), ("no", "no", DebugCommand::No)] },

@@ -10,6 +10,8 @@ pub enum Unit {
     Written,
     /// Microseconds.
     Micros,
+    /// Milliseconds.
+    Millis,
     /// Seconds.
     Seconds,
 }
@@ -65,6 +67,7 @@ pub fn parse_span(text: &str, unit: Unit) -> Result<Duration, String> {
     let micros_each: u64 = match (word.as_str(), unit) {
         ("", Unit::Seconds) | ("s", _) => 1_000_000,
         ("", Unit::Micros) | ("us", _) => 1,
+        ("", Unit::Millis) => 1_000,
         ("", Unit::Written) if n == 0 => 1,
         ("", Unit::Written) => {
             return Err(format!(

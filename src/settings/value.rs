@@ -163,6 +163,7 @@ impl Codec for Span {
         match self.unit {
             Unit::Written => show_span(*value),
             Unit::Micros => value.as_micros().to_string(),
+            Unit::Millis => value.as_millis().to_string(),
             Unit::Seconds => value.as_secs().to_string(),
         }
     }

@@ -20,10 +20,12 @@
 //! | 8  | `Restore`  | db, key length, object length, expiry (varint, 0 = none), key, object |
 //! | 9  | `Alter`    | db, type's letter, key length, operation length, key, operation    |
 //! | 10 | `Swap`     | db, db; first slot, end slot (exclusive)                          |
+//! | 11 | `Library`  | name length, code length (0 = gone), name, code                    |
 //!
 //! `Append` and `SetRange` are relative: they are written for keys that live, which recovery finds
 //! in the state the effects before have made. `Alter` is relative too; where the key is not there it
 //! begins with an empty collection, and one that it leaves empty is gone with its key (see `kinds`).
+//! A `Library` has no key; it belongs to the shard that owns slot 0.
 
 use std::fmt;
 use std::ops::Range;
@@ -42,6 +44,7 @@ const FLUSH: u8 = 7;
 const RESTORE: u8 = 8;
 const ALTER: u8 = 9;
 const SWAP: u8 = 10;
+const LIBRARY: u8 = 11;
 
 /// A buffer of more bytes than this is given back once it is drained.
 const UNUSUAL: usize = 4 << 20;
@@ -133,6 +136,13 @@ pub enum Effect<'a> {
         /// The operation.
         op: &'a [u8],
     },
+    /// The library of functions has this code, or is gone.
+    Library {
+        /// Its name.
+        name: &'a [u8],
+        /// Its code, never empty; none if it is gone.
+        code: Option<&'a [u8]>,
+    },
 }
 
 /// The bytes at `offset` of an effects buffer are not an effect.
@@ -191,7 +201,7 @@ impl Effects {
 }
 
 impl<'a> Effect<'a> {
-    /// The database and key it changes; `None` for a flush or swap.
+    /// The database and key it changes; `None` for a flush, a swap and a library.
     #[inline]
     pub fn key(&self) -> Option<(u16, &'a [u8])> {
         match *self {
@@ -202,11 +212,11 @@ impl<'a> Effect<'a> {
             | Effect::SetRange { db, key, .. }
             | Effect::Restore { db, key, .. }
             | Effect::Alter { db, key, .. } => Some((db, key)),
-            Effect::Flush { .. } | Effect::Swap { .. } => None,
+            Effect::Flush { .. } | Effect::Swap { .. } | Effect::Library { .. } => None,
         }
     }
 
-    /// The slots it touches: one for a key's effect, a range for a flush or swap.
+    /// The slots it touches: one for a key's effect, a range for a flush or swap, the first for a library.
     #[inline]
     pub fn slots(&self) -> Range<u16> {
         match self {
@@ -295,6 +305,13 @@ impl<'a> Effect<'a> {
                     .number(key.len() as u64)
                     .number(op.len() as u64)
                     .write(out, &[key, op]);
+            }
+            Effect::Library { name, code } => {
+                let code = code.unwrap_or_default();
+                let mut head = Head::new(LIBRARY, 0);
+                head.len = 1;
+                head.number(name.len() as u64).number(code.len() as u64);
+                head.write(out, &[name, code]);
             }
         }
     }
@@ -391,6 +408,12 @@ impl<'a> Effect<'a> {
                     kind,
                     op: at.take(olen)?,
                 }
+            }
+            LIBRARY => {
+                let (nlen, clen) = (at.length()?, at.length()?);
+                let name = at.take(nlen)?;
+                let code = Some(at.take(clen)?).filter(|code| !code.is_empty());
+                Effect::Library { name, code }
             }
             _ => return None,
         };

@@ -116,7 +116,7 @@ impl Shard {
         now: Ms,
     ) -> Result<(), Misfit> {
         let Some(k) = key else {
-            return self.replay_range_of_slots(effect);
+            return self.replay_keyless(effect);
         };
         match *effect {
             Effect::Set { value, expire, .. } => self.replay_value(k, compact(value), expire, now),
@@ -140,12 +140,15 @@ impl Shard {
                 self.replay_range(k, Some(offset as usize), value)?;
             }
             Effect::Alter { kind, op, .. } => self.replay_alter(k, kind, op, now)?,
-            Effect::Flush { .. } | Effect::Swap { .. } => {}
+            Effect::Flush { .. } | Effect::Swap { .. } | Effect::Library { .. } => {}
         }
         Ok(())
     }
 
-    fn replay_range_of_slots(&mut self, effect: &Effect<'_>) -> Result<(), Misfit> {
+    fn replay_keyless(&mut self, effect: &Effect<'_>) -> Result<(), Misfit> {
+        if let Effect::Library { name, code } = effect {
+            self.keep_library(name, *code);
+        }
         if let Effect::Swap { dbs: (a, b), slots } = effect {
             let most = *a.max(b);
             if usize::from(most) >= self.dbs.len() {

@@ -4,6 +4,7 @@
 //! counts, in the call that changes the key. Keys past their expiry are never seen: whichever verb
 //! meets one removes it and logs that.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::agenda::Agenda;
@@ -61,6 +62,8 @@ pub struct Shard {
     pub(super) cycle: Position,
     pub(super) agenda: Agenda,
     pub(super) walks: Walks,
+    /// The code of each library of functions, if slot 0 is one of this shard's.
+    libraries: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
 
 /// How a read counts.
@@ -96,6 +99,7 @@ impl Shard {
             cycle: Position::default(),
             agenda: Agenda::default(),
             walks: Walks::default(),
+            libraries: BTreeMap::new(),
         }
     }
 
@@ -428,6 +432,25 @@ impl Shard {
             db,
             slots: self.slots(),
         });
+    }
+
+    /// Keeps the code of a library of functions, or forgets the library.
+    pub fn set_library(&mut self, name: &[u8], code: Option<&[u8]>) {
+        self.keep_library(name, code);
+        self.effects.push(&Effect::Library { name, code });
+    }
+
+    pub(super) fn keep_library(&mut self, name: &[u8], code: Option<&[u8]>) {
+        match code {
+            Some(code) => self.libraries.insert(name.into(), code.into()),
+            None => self.libraries.remove(name),
+        };
+    }
+
+    /// The libraries of functions, by name, with their code.
+    pub fn libraries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let all = self.libraries.iter();
+        all.map(|(name, code)| (&**name, &**code))
     }
 
     /// Frees memory of flushed databases, about `budget` keys of it; tells whether there is more. A

@@ -82,6 +82,12 @@ pub fn ticks() -> u64 {
     }
 }
 
+/// Monotonic nanoseconds from the first call on, for what is measured outside the rhythm of ticks.
+pub fn nanos() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -109,9 +109,16 @@ impl Worker {
         {
             return flow;
         }
-        let (paused, monitored) = self.shared.attention();
-        if paused && let Some(flow) = self.postpone(client, index, row) {
-            return flow;
+        let (held, monitored) = self.shared.attention();
+        if held {
+            if let Some(busy) = self.busy(row) {
+                self.stats.refused(number);
+                self.refuse_queueable(client, row, busy);
+                return Flow::Next;
+            }
+            if let Some(flow) = self.postpone(client, index, row) {
+                return flow;
+            }
         }
         if client.multi.is_some()
             && !matches!(row.run, Run::Session(s) if super::multi::is_control(s))
@@ -123,6 +130,10 @@ impl Worker {
             self.stats.refused(number);
             self.refuse(client, e);
             return Flow::Next;
+        }
+        if monitored && matches!(row.run, Run::Script(_)) {
+            // Ahead of the commands that it calls.
+            self.show_script(client, row, argv);
         }
         let flow = match row.run {
             Run::Data(_) if row.route == Route::All && self.lists_keys(client, row) => {
@@ -156,6 +167,10 @@ impl Worker {
                         self.begin_command(client, index, shards, row, number, argv)
                     }
                 }
+            }
+            Run::Script(script) => {
+                let needs = self.needs(row, client.db, argv);
+                self.run_script_command(client, index, (row, number, script), argv, needs)
             }
             Run::Session(session) => {
                 let started = ticks();
@@ -194,7 +209,12 @@ impl Worker {
     }
 
     /// Refuses a command that may have been meant for an open MULTI, which then comes to nothing.
-    fn refuse_queueable(&mut self, client: &mut Client, row: &Command, e: command::Error) {
+    pub(super) fn refuse_queueable(
+        &mut self,
+        client: &mut Client,
+        row: &Command,
+        e: command::Error,
+    ) {
         match &mut client.multi {
             Some(_) if matches!(row.run, Run::Session(SessionCmd::Exec)) => self.abort(client, &e),
             queue => {
@@ -355,12 +375,13 @@ impl Worker {
             Route::Here => Needs::Nothing,
             Route::Key => Needs::One(self.ks.owner(self.ks.key(db, argv[1]).slot)),
             Route::All => self.all_shards(),
+            Route::Libraries => Needs::One(self.ks.owner(0)),
             Route::Cursor => Needs::One(
                 self.ks
                     .owner(command::cursor_slot(argv.get(1).unwrap_or(&&b""[..]))),
             ),
             Route::Made if command::makes_up_keys(argv) => self.all_shards(),
-            Route::Keys | Route::Made => {
+            Route::Keys | Route::Made | Route::Script => {
                 let mut indexes = mem::take(&mut self.indexes);
                 indexes.clear();
                 let result = command::keys_of(row, argv, &mut indexes);
@@ -385,6 +406,8 @@ impl Worker {
                 match (result, only) {
                     // The command will refuse its arguments, and may look at any key first.
                     (Err(_), _) => self.all_shards(),
+                    // A script that names no key may touch any.
+                    (Ok(()), None) if row.route == Route::Script => self.all_shards(),
                     (Ok(()), None) => Needs::Nothing,
                     (Ok(()), Some(only)) if shards.is_empty() => Needs::One(only),
                     (Ok(()), Some(_)) => {

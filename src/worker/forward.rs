@@ -6,6 +6,7 @@ use std::mem;
 use super::client::{Client, ReplyMode, Waiting};
 use super::dispatch::Seat;
 use super::message::{Batch, Item, Message};
+use super::script::{GoesOn, Who};
 use super::slab::Id;
 use super::tick::Flow;
 use super::{Home, Worker};
@@ -66,15 +67,20 @@ impl Worker {
     }
 
     /// Executes another core's commands.
-    pub(super) fn run_batch(&mut self, mut batch: Box<Batch>) {
+    pub(super) fn run_batch(&mut self, batch: Box<Batch>) {
+        self.prefetch_batch(&batch.bytes, &batch.ends, &batch.items);
+        self.run_batch_from(batch, 0, 0);
+    }
+
+    /// Executes another core's commands from one of them on, whose first argument is that of number `first`.
+    pub(super) fn run_batch_from(&mut self, mut batch: Box<Batch>, from: usize, mut first: usize) {
         let bytes = mem::take(&mut batch.bytes);
         let ends = mem::take(&mut batch.ends);
         let mut items = mem::take(&mut batch.items);
-        self.prefetch_batch(&bytes, &ends, &items);
         let mut replies = mem::take(&mut batch.replies);
-        let mut first = 0;
         let mut argv: Vec<&[u8]> = Vec::new();
-        for item in &mut items {
+        let mut left = None;
+        for (number, item) in items.iter_mut().enumerate().skip(from) {
             argv.clear();
             for i in first..first + item.args as usize {
                 argv.push(super::message::arg(&bytes, &ends, i));
@@ -108,6 +114,18 @@ impl Worker {
                             self.block_other(batch.from, item, &argv, wait);
                         }
                         self.serve_blocked();
+                    } else if let Run::Script(script) = row.run {
+                        let who = Who {
+                            seat: item.who,
+                            user: None,
+                        };
+                        let row = (row, item.command, script);
+                        if let Some(long) = self.run_script(who, row, &argv, &mut replies) {
+                            first -= item.args as usize;
+                            left = Some((long, number));
+                            break;
+                        }
+                        self.serve_blocked();
                     }
                 }
                 None => unreachable!("the sender took the number from the same table"),
@@ -115,9 +133,40 @@ impl Worker {
             item.reply_end = replies.len() as u32;
         }
         drop(argv);
-        self.stats.executed_for_others += items.len() as u64;
         (batch.bytes, batch.ends, batch.items, batch.replies) = (bytes, ends, items, replies);
-        self.answered.push(batch);
+        match left {
+            Some((left, item)) => {
+                let goes_on = GoesOn::Batch { batch, item, first };
+                self.leave(left, &[self.core], goes_on);
+            }
+            None => {
+                self.stats.executed_for_others += batch.items.len() as u64;
+                self.answered.push(batch);
+            }
+        }
+    }
+
+    /// Refuses the commands that wait for the shard, which is with a script that is over its time.
+    pub(super) fn refuse_queued(&mut self) {
+        let Some(e) = self.busy_text() else { return };
+        for message in mem::take(&mut self.queue) {
+            let Message::Exec(mut batch) = message else {
+                self.queue.push_back(message);
+                continue;
+            };
+            let Batch { items, replies, .. } = &mut *batch;
+            for item in items {
+                self.stats.refused(item.command);
+                let mark = replies.len();
+                e.write(&mut Reply {
+                    buf: replies,
+                    proto: item.who.proto,
+                });
+                self.stats.error(&replies[mark..]);
+                item.reply_end = replies.len() as u32;
+            }
+            self.answered.push(batch);
+        }
     }
 
     fn prefetch_batch(&mut self, bytes: &[u8], ends: &[u32], items: &[Item]) {

@@ -144,6 +144,8 @@ pub enum Message {
     },
     /// CLIENT UNPAUSE.
     Unpaused,
+    /// A script of the sender is over its time.
+    Busy,
     /// Stop accepting, let everything end, seal the log, and end.
     Stop,
 }

@@ -3,7 +3,7 @@
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
 //! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`access`], [`arrivals`], [`housekeep`], [`forward`],
-//! [`tx`], [`walks`], [`listing`], [`blocked`], [`migrate`], [`multi`], [`session`], [`pubsub`], [`admin`].
+//! [`tx`], [`script`], [`walks`], [`listing`], [`blocked`], [`migrate`], [`multi`], [`session`], [`pubsub`], [`admin`].
 
 mod access;
 mod admin;
@@ -18,6 +18,7 @@ mod forward;
 pub mod gather;
 mod housekeep;
 mod listing;
+mod libraries;
 pub mod logdrive;
 pub mod machine;
 pub mod mesh;
@@ -26,6 +27,7 @@ mod migrate;
 mod multi;
 mod patience;
 pub mod pubsub;
+mod script;
 mod session;
 pub mod shared;
 pub mod slab;
@@ -53,6 +55,7 @@ use mesh::Mesh;
 use message::{Batch, Message};
 use patience::Patience;
 use pubsub::Pubsub;
+use script::Left;
 use shared::Shared;
 use slab::Slab;
 use stats::Stats;
@@ -64,6 +67,7 @@ use crate::acl::Users;
 use crate::net::outbuf::Pool;
 use crate::net::ring::{Kind, Ring, RingError, Token};
 use crate::resp::Arg;
+use crate::script::Engine;
 use crate::seal::accel::Choice;
 use crate::settings::{Fsync, Settings};
 use crate::shard::{Eviction, Frequency, Keyspace, Shard};
@@ -173,6 +177,9 @@ pub struct Worker {
     /// Messages that wait for the shard, in order.
     queue: VecDeque<Message>,
     queue_stirs: bool,
+    /// What runs scripts, once one has run, and the script that takes long.
+    engine: Option<Box<Engine>>,
+    left: Option<Box<Left>>,
     txs: HashMap<u64, Tx>,
     next_tx: u64,
     gathers: HashMap<u64, admin::Gather>,
@@ -273,6 +280,8 @@ impl Worker {
             starved: VecDeque::new(),
             queue: VecDeque::new(),
             queue_stirs: false,
+            engine: None,
+            left: None,
             txs: HashMap::new(),
             next_tx: parts.core as u64,
             gathers: HashMap::new(),
@@ -337,6 +346,7 @@ impl Worker {
             let mail = self.take_mail();
             self.stir_queue();
             self.serve();
+            self.go_on();
             self.stir_queue();
             self.housekeep();
             self.commit(&bell);
@@ -415,6 +425,7 @@ impl Worker {
                 Message::Redirect { to, of, body } => self.redirected(to, of, &body),
                 Message::Misdirected { of, to } => self.tell_broken(of, to),
                 Message::Unpaused => self.end_postponement(),
+                Message::Busy => self.hear_busy(),
                 Message::Stop => self.begin_stop(),
             }
         }
@@ -483,6 +494,7 @@ impl Worker {
             || (!self.input.is_empty() && !self.log_backlogged)
             || !self.output.is_empty()
             || self.queue_stirs
+            || self.has_left()
             || !self.starved.is_empty()
             || self.garbage
             || self.walks_on()

@@ -177,6 +177,10 @@ impl Worker {
         let watched = std::mem::take(&mut client.watched);
         let mut needs = self.homes_of(&watched);
         let mut db = client.db;
+        let runs_scripts = |queued: &Queued| matches!(queued.command.run, Run::Script(_));
+        if queue.commands.iter().any(runs_scripts) && !needs.contains(&self.core) {
+            needs.push(self.core);
+        }
         for queued in &queue.commands {
             let argv = queued.argv();
             // SELECT takes effect for the commands behind it.

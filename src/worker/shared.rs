@@ -13,10 +13,13 @@ use super::message::Message;
 use super::pubsub::Pause;
 use crate::acl::{AclLog, Users};
 use crate::envelope::{DekId, Keyring};
+use crate::script::Sources;
 use crate::settings::{Row, SetError, Settings};
 
 /// The bit of a pause among what commands have to be looked at for.
 const PAUSED: u64 = 1 << 63;
+/// The bit of `attention` that says that a script is over its time.
+const BUSY: u64 = 1 << 62;
 
 /// What all cores share.
 pub struct Shared {
@@ -42,6 +45,10 @@ pub struct Shared {
     broadcasts: AtomicUsize,
     /// By core: subscriptions and the like of its clients.
     audience: Vec<AtomicU64>,
+    /// Scripts that are over their time.
+    busy: Mutex<usize>,
+    /// The scripts that are known, and which core runs one for long.
+    pub sources: Arc<Sources>,
     settings: Mutex<Arc<Settings>>,
     users: Mutex<Arc<Users>>,
     /// Held while the users' file is written, so that an older state never replaces a newer one.
@@ -161,6 +168,8 @@ impl Shared {
             trackers: AtomicUsize::new(0),
             broadcasts: AtomicUsize::new(0),
             audience: (0..cores).map(|_| AtomicU64::new(0)).collect(),
+            busy: Mutex::new(0),
+            sources: Arc::new(Sources::new(cores)),
             settings: Mutex::new(setup.settings),
             users: Mutex::new(Arc::new(setup.users)),
             users_file: Mutex::new(()),
@@ -329,7 +338,29 @@ impl Shared {
     #[inline]
     pub fn attention(&self) -> (bool, bool) {
         let word = self.attention.load(Ordering::Relaxed);
-        (word & PAUSED != 0, word & !PAUSED != 0)
+        (word & (PAUSED | BUSY) != 0, word & !(PAUSED | BUSY) != 0)
+    }
+
+    /// Whether a script on any core is over its time.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) & BUSY != 0
+    }
+
+    /// A script is over its time; all cores refuse what is not to be served meanwhile.
+    pub fn begin_busy(&self) {
+        let mut busy = self.busy.lock().unwrap_or_else(|e| e.into_inner());
+        *busy += 1;
+        self.attention.fetch_or(BUSY, Ordering::SeqCst);
+    }
+
+    /// One of them has ended.
+    pub fn end_busy(&self) {
+        let mut busy = self.busy.lock().unwrap_or_else(|e| e.into_inner());
+        *busy = busy.saturating_sub(1);
+        if *busy == 0 {
+            self.attention.fetch_and(!BUSY, Ordering::SeqCst);
+        }
     }
 
     /// One client more MONITORs.

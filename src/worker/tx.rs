@@ -19,9 +19,11 @@ use super::dispatch::Seat;
 use super::message::{Message, TxPart, TxRecord};
 use super::migrate::{Journey, Landing, Load};
 use super::pubsub::Unplaced;
+use super::script::{Left, Who};
 use super::slab::Id;
 use super::tick::Flow;
 use super::{Home, Worker};
+use crate::acl::{self, User};
 use crate::command::{Command, Run, SessionCmd, Wait, flag, lookup};
 use crate::resp::Reply;
 use crate::settings::Fsync;
@@ -33,15 +35,15 @@ pub struct Tx {
     /// Whether the client wants no reply (CLIENT REPLY).
     silent: bool,
     /// The shards it needs, ascending.
-    needs: Vec<usize>,
+    pub(super) needs: Vec<usize>,
     /// Those it has, in the same order, with the number each one's log gives next.
     has: Vec<(Box<Shard>, u64)>,
     work: Work,
     /// Why the log of one of them takes no writes, if so.
     refusal: Option<String>,
-    reply: Vec<u8>,
+    pub(super) reply: Vec<u8>,
     /// What it published.
-    unplaced: Vec<Unplaced>,
+    pub(super) unplaced: Vec<Unplaced>,
     /// Shards whose word of durability is still to come.
     undurable: usize,
 }
@@ -84,14 +86,30 @@ enum Outcome {
     Blocks(Box<Unserved>),
     /// None yet: keys go to another server.
     Departs(Box<Journey>),
+    /// None yet: a script takes long; and what is left of EXEC.
+    Long(Box<Left>, Option<Box<Rest>>),
+}
+
+/// What is left of an EXEC.
+pub(super) struct Rest {
+    queue: Queue,
+    /// The command that comes next.
+    at: usize,
+    /// Whoever it is, who may have left meanwhile.
+    who: Who,
+}
+
+/// Whether a command may change what shards hold, itself or by what it runs.
+pub(super) fn may_write(row: &Command) -> bool {
+    row.has(flag::WRITE) || row.has(flag::MAY_REPLICATE)
 }
 
 impl Work {
     /// Whether it may change what shards hold.
     fn writes(&self) -> bool {
         match self {
-            Work::Command { row, .. } => row.0.has(flag::WRITE),
-            Work::Exec(queue, _) => queue.commands.iter().any(|q| q.command.has(flag::WRITE)),
+            Work::Command { row, .. } => may_write(row.0),
+            Work::Exec(queue, _) => queue.commands.iter().any(|q| may_write(q.command)),
             Work::Retry { writes, .. } => *writes,
             Work::Settle(_) => true,
             Work::Pick(_) | Work::Watch(_) | Work::Unwatch(_) => false,
@@ -133,7 +151,15 @@ impl Worker {
         let here = needs.is_empty() || (needs == [self.core] && self.free());
         if here {
             let mut reply = mem::take(client.conn.replies.writer());
+            let mark = reply.len();
             let outcome = self.work(Some(client), work, &mut reply);
+            if let Outcome::Long(left, rest) = outcome {
+                self.shift_unplaced(mark);
+                let begun = reply.split_off(mark);
+                *client.conn.replies.writer() = reply;
+                self.leave_tx_here(client, index, (left, rest), needs, begun);
+                return Flow::Wait;
+            }
             let unplaced = self.take_unplaced();
             if unplaced.is_empty() {
                 *client.conn.replies.writer() = reply;
@@ -151,7 +177,7 @@ impl Worker {
                     self.depart(client, index, *journey);
                     Flow::Wait
                 }
-                Outcome::Reply | Outcome::ReplyTo(..) => Flow::Next,
+                Outcome::Reply | Outcome::ReplyTo(..) | Outcome::Long(..) => Flow::Next,
             };
             self.serve_blocked();
             return flow;
@@ -174,6 +200,19 @@ impl Worker {
     }
 
     fn open(&mut self, client: Option<Id>, silent: bool, needs: Vec<usize>, work: Work) -> u64 {
+        let (id, tx) = self.new_tx(client, silent, needs);
+        self.txs.insert(id, Tx { work, ..tx });
+        self.take_next(id);
+        id
+    }
+
+    /// A transaction and its number.
+    pub(super) fn new_tx(
+        &mut self,
+        client: Option<Id>,
+        silent: bool,
+        needs: Vec<usize>,
+    ) -> (u64, Tx) {
         // Unique in the run: every core counts in its own residue class.
         self.next_tx += self.mesh.cores() as u64;
         let id = self.next_tx;
@@ -183,15 +222,13 @@ impl Worker {
             silent,
             needs,
             has: Vec::new(),
-            work,
+            work: Work::Unwatch(Vec::new()),
             refusal: None,
             reply: Vec::new(),
             unplaced: Vec::new(),
             undurable: 0,
         };
-        self.txs.insert(id, tx);
-        self.take_next(id);
-        id
+        (id, tx)
     }
 
     /// The client of a transaction wants no reply.
@@ -311,7 +348,7 @@ impl Worker {
         let work = mem::replace(&mut tx.work, Work::Unwatch(Vec::new()));
         let mut client = tx.client.filter(|id| self.clients.holds(*id));
         let mut taken = client.and_then(|id| self.clients.take(id.index));
-        let mut outcome = Outcome::Reply;
+        let (mut outcome, mut long) = (Outcome::Reply, None);
         if client.is_none() || taken.is_some() {
             let mut reply = mem::take(&mut tx.reply);
             match (&mut taken, &work) {
@@ -322,7 +359,7 @@ impl Worker {
                     }
                 }
                 _ => {
-                    self.tx_refusal = tx.refusal.take();
+                    self.tx_refusal = tx.refusal.clone();
                     outcome = self.work(taken.as_deref_mut(), work, &mut reply);
                     self.tx_refusal = None;
                 }
@@ -345,13 +382,48 @@ impl Worker {
                     client.waiting = Waiting::Tx(id);
                 }
             }
+            (Outcome::Long(left, rest), ..) => long = Some((left, rest)),
             _ => {}
         }
         if let (Some(id), Some(mut taken)) = (client.take(), taken) {
             self.hand_over(&mut taken);
             self.clients.put(id.index, taken);
         }
-        self.give_back(id, tx, &lsns);
+        match long {
+            None => self.give_back(id, tx, &lsns),
+            Some(long) => self.leave_tx(long, id, Box::new(tx), lsns),
+        }
+    }
+
+    /// Goes on with a transaction whose script has ended with that reply.
+    pub(super) fn go_on_with_tx(
+        &mut self,
+        id: u64,
+        mut tx: Box<Tx>,
+        lsns: Vec<u64>,
+        rest: Option<Box<Rest>>,
+        reply: &[u8],
+    ) {
+        tx.reply.extend_from_slice(reply);
+        let mut long = None;
+        if let Some(rest) = rest {
+            let at = tx.client.filter(|at| self.clients.holds(*at));
+            let mut client = at.and_then(|at| self.clients.take(at.index));
+            let mut reply = mem::take(&mut tx.reply);
+            self.tx_refusal = tx.refusal.clone();
+            long = self.exec_rest(client.as_deref_mut(), rest, &mut reply);
+            self.tx_refusal = None;
+            tx.reply = reply;
+            if let (Some(at), Some(mut client)) = (at, client) {
+                self.hand_over(&mut client);
+                self.clients.put(at.index, client);
+            }
+        }
+        tx.unplaced.extend(self.take_unplaced());
+        match long {
+            None => self.give_back(id, *tx, &lsns),
+            Some((left, rest)) => self.leave_tx((left, Some(rest)), id, tx, lsns),
+        }
     }
 
     fn give_back(&mut self, id: u64, mut tx: Tx, lsns: &[u64]) {
@@ -493,6 +565,11 @@ impl Worker {
                 if self.denied(client, (row, number), &argv, Moment::Arrival, reply) {
                     return Outcome::Reply;
                 }
+                if let Run::Script(script) = row.run {
+                    let who = self.who(client);
+                    let left = self.run_script(who, (row, number, script), &argv, reply);
+                    return left.map_or(Outcome::Reply, |left| Outcome::Long(left, None));
+                }
                 let seat = Seat::of(client).waiting();
                 if let Some(wait) = self.run_row(client, seat, (row, number), &argv, reply) {
                     let row = (row, number);
@@ -505,7 +582,9 @@ impl Worker {
                 }
             }
             (Work::Exec(queue, watched), Some(client)) => {
-                self.exec(client, queue, &watched, reply);
+                if let Some((left, rest)) = self.exec(client, queue, &watched, reply) {
+                    return Outcome::Long(left, Some(rest));
+                }
                 // Where EXEC was sent on its way before, it is shown now, behind what it carried out.
                 if matches!(client.waiting, Waiting::Tx(_))
                     && self.shared.attention().1
@@ -622,7 +701,7 @@ impl Worker {
         queue: Queue,
         watched: &[Watched],
         reply: &mut Vec<u8>,
-    ) {
+    ) -> Option<(Box<Left>, Box<Rest>)> {
         let now = self.clock.unix_ms;
         let mut changed = false;
         for w in watched {
@@ -636,7 +715,7 @@ impl Worker {
                 proto: client.proto,
             }
             .null_array();
-            return;
+            return None;
         }
         // All or nothing also where writing is refused: half a transaction helps nobody.
         for queued in &queue.commands {
@@ -648,7 +727,7 @@ impl Worker {
                     proto: client.proto,
                 }
                 .error(&text);
-                return;
+                return None;
             }
         }
         Reply {
@@ -656,10 +735,27 @@ impl Worker {
             proto: client.proto,
         }
         .array(queue.commands.len());
+        let who = self.who(client);
+        let rest = Rest { queue, at: 0, who };
+        self.exec_rest(Some(client), Box::new(rest), reply)
+    }
+
+    /// Carries out what is left of an EXEC, for its client or, if that has left, for whoever it was.
+    fn exec_rest(
+        &mut self,
+        mut client: Option<&mut Client>,
+        mut rest: Box<Rest>,
+        reply: &mut Vec<u8>,
+    ) -> Option<(Box<Left>, Box<Rest>)> {
         let (_, monitored) = self.shared.attention();
-        for queued in &queue.commands {
+        while let Some(queued) = rest.queue.commands.get(rest.at) {
             let argv = queued.argv();
             let (row, number) = (queued.command, queued.number);
+            rest.at += 1;
+            let Some(client) = client.as_deref_mut() else {
+                self.exec_orphan(&rest.who, (row, number), &argv, reply);
+                continue;
+            };
             if self.denied(client, (row, number), &argv, Moment::Exec, reply) {
                 continue;
             }
@@ -668,6 +764,15 @@ impl Worker {
                     let row = (queued.command, queued.number);
                     // Nothing waits in here.
                     self.run_row(client, Seat::of(client), row, &argv, reply);
+                }
+                Run::Script(script) => {
+                    if monitored {
+                        self.show_script(client, row, &argv);
+                    }
+                    let who = self.who(client);
+                    if let Some(left) = self.run_script(who, (row, number, script), &argv, reply) {
+                        return Some((left, rest));
+                    }
                 }
                 Run::Session(SessionCmd::Publish(topic)) => {
                     self.publish_in_exec(topic, &argv, reply);
@@ -684,6 +789,31 @@ impl Worker {
             if monitored {
                 self.show_command(client, queued.command, &argv);
             }
+        }
+        None
+    }
+
+    /// Carries out a command of an EXEC whose client has left, so that all of it happens: what concerns the client
+    /// itself happens no more, and nobody reads the replies.
+    fn exec_orphan(
+        &mut self,
+        who: &Who,
+        (row, number): (&'static Command, u16),
+        argv: &[&[u8]],
+        reply: &mut Vec<u8>,
+    ) {
+        let may = |(user, _): &(Arc<User>, String)| acl::check(user, row, number, argv).is_ok();
+        if !who.user.as_ref().is_none_or(may) || self.forbids(row).is_some() {
+            return;
+        }
+        match row.run {
+            Run::Data(f) => {
+                self.run_data(f, row, number, who.seat, argv, reply, None);
+            }
+            Run::Session(SessionCmd::Publish(topic)) => {
+                self.announce(topic, argv[1], argv[2]);
+            }
+            _ => {}
         }
     }
 }

@@ -51,6 +51,9 @@ def effects(data):
         elif op == 10:
             a, b, first, end = varint(c), varint(c), varint(c), varint(c)
             yield "Swap", a, b, first, end
+        elif op == 11:
+            name, size = varint(c), varint(c)
+            yield "Library", None, c.take(name), c.take(size)
         else:
             raise Refused(f"effect {op}")
 
@@ -104,5 +107,7 @@ class Store:
             place = {db: other, other: db}
             swapped = lambda k: (place.get(k[0], k[0]) if first <= slot_of(k[1]) < end else k[0], k[1])
             self.keys = {swapped(k): held for k, held in self.keys.items()}
+        elif name == "Library":
+            pass  # It is no key's.
         else:
             raise Refused(f"{name} is not for strings")

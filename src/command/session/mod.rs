@@ -153,6 +153,22 @@ pub enum SessionCmd {
     ClientPause,
     /// CLIENT UNPAUSE
     ClientUnpause,
+    /// SCRIPT LOAD
+    ScriptLoad,
+    /// SCRIPT EXISTS
+    ScriptExists,
+    /// SCRIPT FLUSH
+    ScriptFlush,
+    /// SCRIPT KILL
+    ScriptKill,
+    /// SCRIPT DEBUG
+    ScriptDebug,
+    /// FUNCTION LIST
+    FunctionList,
+    /// FUNCTION STATS
+    FunctionStats,
+    /// FUNCTION KILL
+    FunctionKill,
 }
 
 /// What most of these rows have in common: allowed at any time, not in scripts, touching no key.

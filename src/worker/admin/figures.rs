@@ -26,6 +26,26 @@ fn zeros(t: &mut Text, names: &[&str]) {
     }
 }
 
+/// What scripts and functions take. Both run in the same Lua of each core, which counts as EVAL's.
+fn scripts(v: &View<'_>, t: &mut Text) {
+    let sources = &v.shared.sources;
+    let vm = sources.memory();
+    let (known, texts) = sources.size();
+    let libraries = sources.shelf.all();
+    let functions: usize = libraries.values().map(|l| l.functions.len()).sum();
+    let code: u64 = libraries.values().map(|l| l.code.len() as u64).sum();
+    t.bytes("used_memory_lua", vm);
+    t.line("used_memory_vm_eval", vm);
+    t.line("used_memory_scripts_eval", texts);
+    t.line("number_of_cached_scripts", known);
+    t.line("number_of_functions", functions);
+    t.line("number_of_libraries", libraries.len());
+    t.line("used_memory_vm_functions", 0);
+    t.bytes("used_memory_vm_total", vm);
+    t.line("used_memory_functions", code);
+    t.bytes("used_memory_scripts", texts + code);
+}
+
 pub fn server(v: &View<'_>, t: &mut Text) {
     let settings = &v.settings.server;
     let uptime = v.shared.started.elapsed().as_secs();
@@ -133,31 +153,7 @@ pub fn memory(v: &View<'_>, t: &mut Text) {
     t.line("allocator_active", a.active);
     t.line("allocator_resident", a.resident);
     t.bytes("total_system_memory", total);
-    zeros(
-        t,
-        &[
-            "used_memory_lua",
-            "used_memory_vm_eval",
-            "used_memory_scripts_eval",
-        ],
-    );
-    zeros(
-        t,
-        &[
-            "number_of_cached_scripts",
-            "number_of_functions",
-            "number_of_libraries",
-        ],
-    );
-    zeros(
-        t,
-        &[
-            "used_memory_vm_functions",
-            "used_memory_vm_total",
-            "used_memory_functions",
-        ],
-    );
-    t.bytes("used_memory_scripts", 0);
+    scripts(v, t);
     t.bytes("maxmemory", v.settings.storage.maxmemory);
     t.line(
         "maxmemory_policy",

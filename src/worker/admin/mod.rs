@@ -9,10 +9,12 @@ mod config;
 mod debug;
 mod encryption;
 mod figures;
+mod functions;
 mod info;
 mod latency;
 mod memory;
 mod process;
+mod scripts;
 mod slowlog;
 mod waitaof;
 
@@ -89,6 +91,14 @@ impl Worker {
             | SessionCmd::AclGenpass
             | SessionCmd::AclSave
             | SessionCmd::AclLoad => self.acl(client, index, session, argv),
+            SessionCmd::ScriptLoad
+            | SessionCmd::ScriptExists
+            | SessionCmd::ScriptFlush
+            | SessionCmd::ScriptKill
+            | SessionCmd::ScriptDebug => self.script_admin(client, session, argv),
+            SessionCmd::FunctionList | SessionCmd::FunctionStats | SessionCmd::FunctionKill => {
+                self.function_admin(client, session, argv)
+            }
             SessionCmd::Debug => self.debug(client, index, argv),
             SessionCmd::Shutdown => self.shutdown(client, argv),
             SessionCmd::Lastsave

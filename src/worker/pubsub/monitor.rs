@@ -83,7 +83,29 @@ impl Worker {
         if row.has(flag::ADMIN) || row.has(flag::SKIP_MONITOR) {
             return;
         }
-        let line = line(self.clock.unix_us, client.db, &client.addr, row, argv);
+        self.show_line(line(self.clock.unix_us, client.db, &client.addr, row, argv));
+    }
+
+    /// Shows a command that runs a script, which has to stand ahead of what the script calls.
+    #[cold]
+    pub(in crate::worker) fn show_script(
+        &mut self,
+        client: &Client,
+        row: &Command,
+        argv: &[&[u8]],
+    ) {
+        self.show_line(line(self.clock.unix_us, client.db, &client.addr, row, argv));
+    }
+
+    /// Shows a command that a script called.
+    #[cold]
+    pub(in crate::worker) fn show_called(&mut self, db: u16, row: &Command, argv: &[&[u8]]) {
+        if !row.has(flag::ADMIN) && !row.has(flag::SKIP_MONITOR) {
+            self.show_line(line(self.clock.unix_us, db, "lua", row, argv));
+        }
+    }
+
+    fn show_line(&mut self, line: Vec<u8>) {
         self.show(&line);
         if self.others_listen() {
             self.pubsub.outgoing.push(News::Line(line));

@@ -10,7 +10,8 @@ use super::super::Worker;
 use super::super::client::{Client, Waiting};
 use super::super::message::Message;
 use super::super::tick::Flow;
-use crate::command::{Command, Error, Run, SessionCmd, flag};
+use super::super::tx::may_write;
+use crate::command::{Command, Error, Run, SessionCmd};
 use crate::resp::number::parse_i64;
 
 /// A pause.
@@ -40,13 +41,13 @@ fn writes(row: &Command, client: &Client) -> bool {
             let queue = client.multi.as_ref();
             queue.is_some_and(|queue| {
                 queue.commands.iter().any(|queued| {
-                    queued.command.has(flag::WRITE)
+                    may_write(queued.command)
                         || matches!(queued.command.run, Run::Session(SessionCmd::Publish(_)))
                 })
             })
         }
         // A script that does not say it only reads may write; PFCOUNT keeps what it counted.
-        _ => row.has(flag::WRITE) || matches!(row.name, "eval" | "evalsha" | "fcall" | "pfcount"),
+        _ => may_write(row) || row.name == "pfcount",
     }
 }
 

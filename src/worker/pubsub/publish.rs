@@ -184,6 +184,13 @@ impl Worker {
         }
     }
 
+    /// The reply of the transaction that runs begins `by` bytes later.
+    pub(in crate::worker) fn shift_unplaced(&mut self, by: usize) {
+        for unplaced in &mut self.pubsub.unplaced {
+            unplaced.at -= by;
+        }
+    }
+
     /// The publications of the transaction that ran.
     pub(in crate::worker) fn take_unplaced(&mut self) -> Vec<Unplaced> {
         mem::take(&mut self.pubsub.unplaced)
