@@ -125,7 +125,7 @@ impl Desk {
         match row.route {
             Route::Here => Vec::new(),
             Route::Key => vec![owner(1)],
-            Route::All => (0..SHARDS).collect(),
+            Route::All | Route::Script | Route::Libraries => (0..SHARDS).collect(),
             Route::Cursor => {
                 let cursor = args.get(1).copied().unwrap_or_default();
                 vec![self.ks.owner(cursor_slot(cursor))]
