@@ -292,7 +292,12 @@ mod tests {
             };
             argument.optional || argument.multiple || parts.iter().any(open)
         }
-        for row in table::all().filter(|row| row.subcommands.is_empty()) {
+        // Replicas may add a word to PSYNC that is nobody else's.
+        let told = |row: &&crate::command::Command| row.name != "psync";
+        for row in table::all()
+            .filter(|row| row.subcommands.is_empty())
+            .filter(told)
+        {
             let read = parse(row.syntax).unwrap();
             let words = row.name.split('|').count();
             let needs = words + read.iter().map(least).sum::<usize>();
