@@ -12,6 +12,8 @@ use ferrite_server::command::{
 };
 use ferrite_server::limits::Limits;
 use ferrite_server::resp::{Parser, Proto, Reply, Step};
+use ferrite_server::shard::kinds::Collection;
+use ferrite_server::shard::kinds::hash::{self, Hash};
 use ferrite_server::shard::{Dump, Effect, Effects, Keyspace, Ms, Object, Owned, records, split};
 use ferrite_server::slot::Map;
 
@@ -223,8 +225,7 @@ impl Desk {
         for shard in self.ks.present() {
             for effect in records(&shard.effects.buf) {
                 let effect = effect.expect("what was just written");
-                // What had expired may be found and removed by anybody.
-                let allowed = !still || matches!(effect, Effect::Del { .. });
+                let allowed = !still || is_removal(&effect);
                 assert!(allowed, "{} logged {effect:?}", show(args));
             }
             self.log[shard.id].extend_from_slice(&shard.effects.buf);
@@ -246,6 +247,17 @@ impl Desk {
             applied.expect("what was just written");
         }
         ks
+    }
+}
+
+/// Whether an effect may be of what had expired, which anybody may find and remove: keys, and fields of hashes.
+fn is_removal(effect: &Effect<'_>) -> bool {
+    match *effect {
+        Effect::Del { .. } => true,
+        Effect::Alter { kind, op, .. } => {
+            kind == Hash::TAG && matches!(Hash::read_op(op), Some(hash::Op::Remove(_)))
+        }
+        _ => false,
     }
 }
 

@@ -83,9 +83,12 @@ fn settle(disk: &SimDisk, writer: &mut Writer, files: &mut [Option<SimFile>], no
     }
 }
 
-/// Files of two runs, and the effects in them.
-fn world() -> &'static (Vec<(String, Vec<u8>)>, Vec<u8>) {
-    static WORLD: OnceLock<(Vec<(String, Vec<u8>)>, Vec<u8>)> = OnceLock::new();
+/// Files by name, and the effects in them.
+type World = (Vec<(String, Vec<u8>)>, Vec<u8>);
+
+/// What two runs leave.
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let disk = SimDisk::new();
         let mut effects = Vec::new();
