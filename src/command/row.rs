@@ -45,6 +45,20 @@ impl Command {
         }
     }
 
+    /// Whether it may change the keyspace by what it runs.
+    pub fn runs_writes(&self) -> bool {
+        let script = |cmd| {
+            matches!(
+                cmd,
+                ScriptCmd::Run {
+                    read_only: false,
+                    ..
+                }
+            )
+        };
+        matches!(self.run, Run::Script(cmd) if script(cmd))
+    }
+
     /// Whether it carries every bit of `flags`.
     #[inline]
     pub fn has(&self, flags: u32) -> bool {
@@ -358,8 +372,6 @@ bits! {
         NO_MULTI = "no_multi",
         /// Allowed while a script is overdue.
         ALLOW_BUSY = "allow_busy",
-        /// May cause writes by what it runs.
-        MAY_REPLICATE = "may_replicate",
         /// May be given no keys although it takes some.
         NO_MANDATORY_KEYS = "no_mandatory_keys",
     }

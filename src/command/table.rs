@@ -439,7 +439,10 @@ mod tests {
             assert!(!container || !row.subcommands.is_empty(), "{name}");
             // A route by keys has keys, and the other way round.
             use super::super::Route;
-            let by_key = matches!(row.route, Route::Key | Route::Keys | Route::Made);
+            let by_key = matches!(
+                row.route,
+                Route::Key | Route::Keys | Route::Made | Route::Script
+            );
             assert_eq!(by_key, keys_proper(row).count() > 0, "{name}");
             if row.route == Route::Key {
                 assert_eq!(

@@ -101,7 +101,7 @@ pub(super) struct Rest {
 
 /// Whether a command may change what shards hold, itself or by what it runs.
 pub(super) fn may_write(row: &Command) -> bool {
-    row.has(flag::WRITE) || row.has(flag::MAY_REPLICATE)
+    row.has(flag::WRITE) || row.runs_writes()
 }
 
 impl Work {

@@ -290,7 +290,9 @@ mod tests {
                 What::Block(parts) | What::OneOf(parts) => &parts[..],
                 _ => &[],
             };
-            argument.optional || argument.multiple || parts.iter().any(open)
+            let choice = matches!(argument.what, What::OneOf(_));
+            let uneven = choice && parts.iter().any(|part| least(part) != least(&parts[0]));
+            argument.optional || argument.multiple || uneven || parts.iter().any(open)
         }
         // Replicas may add a word to PSYNC that is nobody else's.
         let told = |row: &&crate::command::Command| row.name != "psync";

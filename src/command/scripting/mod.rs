@@ -44,11 +44,7 @@ const fn script(named: Named, read_only: bool) -> Run {
 
 const EVAL: Command = Command {
     arity: -3,
-    flags: flag::NOSCRIPT
-        | flag::STALE
-        | flag::SKIP_MONITOR
-        | flag::MAY_REPLICATE
-        | flag::NO_MANDATORY_KEYS,
+    flags: flag::NOSCRIPT | flag::STALE | flag::SKIP_MONITOR | flag::NO_MANDATORY_KEYS,
     keys: &[KeySpec::counted(2, key::RW | key::ACCESS | key::UPDATE)],
     acl: acl::SCRIPTING,
     group: Group::Scripting,
