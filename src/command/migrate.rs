@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Command] = &[Command {
     complexity: "O(N), N being the size of the values, here and there",
     tips: &["nondeterministic_output"],
     summary: "Moves keys to another server.",
-    syntax: "host port <key | \"\"> destination-db timeout [COPY] [REPLACE] [AUTH password | AUTH2 username password] \
+    syntax: "host port <key | \"\"> destination-db timeout [COPY] [REPLACE] [[AUTH password] | [AUTH2 username password]] \
              [KEYS key [key ...]]",
     route: Route::Keys,
     run: Run::Session(SessionCmd::Migrate),

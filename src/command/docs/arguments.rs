@@ -153,7 +153,8 @@ impl Writer<'_> {
         }
         if let Some(token) = argument.token {
             reply.bulk("token");
-            reply.bulk(token);
+            // The token of nothing, as MIGRATE has it, is shown by its quotes.
+            reply.bulk(token.trim_matches('"'));
         }
         if set > 0 {
             reply.bulk("flags");
