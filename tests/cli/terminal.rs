@@ -306,7 +306,7 @@ fn the_history_is_kept_without_secrets() {
     t.press(&format!("{UP}{UP}"));
     t.expect("set kept 1");
     t.line("");
-    t.expect("\nOK\n");
+    t.expect(&format!("\nOK\n127.0.0.1:{}> ", ferrite.port));
     t.press(CTRL_C);
     assert_eq!(t.ends(), Some(0));
 }
