@@ -327,7 +327,7 @@ mod tests {
         assert!(SPECTRUM.is_sorted_by(|a, b| a.0 < b.0));
         let mut cells = [0; SPECTRUM.len()];
         assert_eq!(cells_line(&cells).trim(), "");
-        cells[0] = 9;
+        cells[0] = 99;
         cells[4] = 1;
         let line = cells_line(&cells);
         assert!(line.contains("\x1b[48;5;226m.") && line.contains("\x1b[48;5;17m#"));
