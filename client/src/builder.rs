@@ -24,6 +24,8 @@ pub struct Builder {
     pub(crate) tls: Option<Trust>,
     pub(crate) identity: Option<Identity>,
     pub(crate) name: Option<String>,
+    /// Cipher suites of TLS 1.2 and of TLS 1.3, where the caller chooses.
+    pub(crate) suites: [Option<String>; 2],
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) database: u32,
@@ -54,6 +56,7 @@ impl Builder {
             tls: Some(Trust::Default),
             identity: None,
             name: None,
+            suites: [None, None],
             user: None,
             password: None,
             database: 0,
@@ -164,6 +167,17 @@ impl Builder {
     /// Name that the server's certificate must carry, when it is not the host connected to. Sent as SNI.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+    /// Offers these cipher suites of TLS 1.2 only, in this order: names as OpenSSL or the IANA write them, with colons
+    /// between.
+    pub fn tls12_ciphers(mut self, names: impl Into<String>) -> Self {
+        self.suites[0] = Some(names.into());
+        self
+    }
+    /// Offers these cipher suites of TLS 1.3 only, in this order, with colons between.
+    pub fn tls13_ciphers(mut self, names: impl Into<String>) -> Self {
+        self.suites[1] = Some(names.into());
         self
     }
     /// Logs in with this password.

@@ -128,17 +128,27 @@ impl Client {
 
     /// The next message that answers no command (RESP3 push), waiting for one.
     pub async fn next_push(&self) -> Result<Vec<Value>> {
-        let mut seat = self.0.connection.lock().await;
-        let connection = seat.as_mut().ok_or(Error::Closed)?;
-        if let Some(push) = connection.pushes.pop_front() {
-            return Ok(push);
-        }
-        // Dropping this wait loses no bytes: what has come stays in the decoder.
-        match connection.receive().await? {
+        match self.receive().await? {
             Value::Push(items) | Value::Array(items) => Ok(items),
             Value::Error(text) => Err(Error::Server(ServerError(text))),
             other => Ok(vec![other]),
         }
+    }
+
+    /// The next value that the server sends, whatever it is: a message, or a reply to what [`Client::listen`] sent.
+    /// Dropping this wait loses nothing. [`Error::Closed`] when there is no connection: this makes none.
+    pub async fn receive(&self) -> Result<Value> {
+        let mut seat = self.0.connection.lock().await;
+        let connection = seat.as_mut().ok_or(Error::Closed)?;
+        if let Some(push) = connection.pushes.pop_front() {
+            return Ok(Value::Push(push));
+        }
+        let received = connection.receive().await;
+        if received.is_err() {
+            // It is broken: the next command makes a new one.
+            *seat = None;
+        }
+        received
     }
 
     /// Messages that came beside replies so far.
@@ -232,7 +242,7 @@ impl Connection {
         let stream: Box<dyn Stream> = match &builder.tls {
             None => Box::new(tcp),
             Some(trust) => {
-                let config = tls::config(trust, builder.identity.as_ref())?;
+                let config = tls::config(trust, builder.identity.as_ref(), &builder.suites)?;
                 let name = builder.name.as_ref().unwrap_or(&builder.host);
                 let name = ServerName::try_from(name.clone()).map_err(|_| {
                     Error::Config(format!(

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedCipherSuite,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
@@ -39,8 +41,14 @@ pub(crate) struct Identity {
     pub(crate) key: PathBuf,
 }
 
-pub(crate) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<Arc<ClientConfig>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+pub(crate) fn config(
+    trust: &Trust,
+    identity: Option<&Identity>,
+    suites: &[Option<String>; 2],
+) -> Result<Arc<ClientConfig>> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites = chosen(&provider.cipher_suites, suites)?;
+    let provider = Arc::new(provider);
     let wrong = |e: rustls::Error| Error::Config(format!("TLS: {e}"));
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -67,6 +75,50 @@ pub(crate) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<Arc<C
         }
     };
     Ok(Arc::new(config))
+}
+
+/// Of the suites there are, those named for TLS 1.2 and for TLS 1.3, in the order of the names; all of a version for
+/// which none are named.
+fn chosen(
+    there: &[SupportedCipherSuite],
+    named: &[Option<String>; 2],
+) -> Result<Vec<SupportedCipherSuite>> {
+    let mut out = Vec::new();
+    // TLS 1.3 first, as it is preferred.
+    for (version, names) in [("1.3", &named[1]), ("1.2", &named[0])] {
+        let of_version = |s: &&SupportedCipherSuite| (s.tls13().is_some()) == (version == "1.3");
+        let Some(names) = names else {
+            out.extend(there.iter().filter(of_version));
+            continue;
+        };
+        for name in names.split(':').filter(|n| !n.is_empty()) {
+            let same = |s: &&SupportedCipherSuite| {
+                s.suite()
+                    .as_str()
+                    .is_some_and(|known| plain(known) == plain(name))
+            };
+            let suite = there.iter().filter(of_version).find(same).ok_or_else(|| {
+                let known: Vec<_> = there.iter().filter(of_version).collect();
+                let known: Vec<_> = known.iter().filter_map(|s| s.suite().as_str()).collect();
+                Error::Config(format!(
+                    "`{name}` is no cipher suite of TLS {version} here; there are {}",
+                    known.join(", ")
+                ))
+            })?;
+            out.push(*suite);
+        }
+    }
+    Ok(out)
+}
+
+/// A suite's name without what the ways of writing it differ in.
+fn plain(name: &str) -> String {
+    let name = name.to_ascii_uppercase().replace('-', "_");
+    let name = name.trim_start_matches("TLS13_").trim_start_matches("TLS_");
+    name.replace("_WITH", "")
+        .replace("AES128", "AES_128")
+        .replace("AES256", "AES_256")
+        .replace("POLY1305_SHA256", "POLY1305")
 }
 
 fn roots(trust: &Trust) -> Result<RootCertStore> {
@@ -174,5 +226,38 @@ impl ServerCertVerifier for NoQuestions {
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_are_known_by_either_name_and_keep_the_order_asked_for() {
+        let all = aws_lc_rs::default_provider().cipher_suites;
+        let names = |one: Option<&str>, three: Option<&str>| {
+            let named = [one.map(str::to_owned), three.map(str::to_owned)];
+            chosen(&all, &named).map(|s| {
+                s.iter()
+                    .filter_map(|s| Some(plain(s.suite().as_str()?)))
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(names(None, None).unwrap().len(), all.len());
+        let picked = names(
+            Some("ECDHE-RSA-CHACHA20-POLY1305:TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+            Some("TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"),
+        );
+        let expected = [
+            "CHACHA20_POLY1305",
+            "AES_128_GCM_SHA256",
+            "ECDHE_RSA_CHACHA20_POLY1305",
+            "ECDHE_ECDSA_AES_128_GCM_SHA256",
+        ];
+        assert_eq!(picked.unwrap(), expected);
+        assert!(names(Some("RC4-MD5"), None).is_err());
+        // A suite of the other version is none of this one.
+        assert!(names(Some("TLS_AES_128_GCM_SHA256"), None).is_err());
     }
 }

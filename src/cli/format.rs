@@ -2,7 +2,9 @@
 
 use ferrite::Value;
 
-/// How replies are written.
+use crate::resp::number::put_f64;
+
+/// The form of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// With types, quotes and numbers before the items.
@@ -13,27 +15,76 @@ pub enum Style {
     Csv,
     /// JSON, one reply a line.
     Json,
+    /// JSON whose strings are quoted as for people: ASCII, and no byte lost.
+    QuotedJson,
 }
 
-/// One reply with its line end.
-pub fn reply(value: &Value, style: Style) -> Vec<u8> {
-    let mut out = Vec::new();
-    match style {
-        Style::People => people(value, "", &mut out),
-        Style::Raw => {
-            raw(value, &mut out);
-            out.push(b'\n');
+/// How replies are written.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The form.
+    pub style: Style,
+    /// What stands between the items of a raw reply.
+    pub between: Vec<u8>,
+    /// What stands after a raw reply.
+    pub after: Vec<u8>,
+}
+
+impl Look {
+    /// One reply with its end.
+    pub fn reply(&self, value: &Value) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self.style {
+            Style::People => people(value, "", &mut out),
+            Style::Raw => raw(value, &self.between, &mut out),
+            Style::Csv => csv(value, &mut out),
+            Style::Json => json(value, false, &mut out),
+            Style::QuotedJson => json(value, true, &mut out),
         }
-        Style::Csv => {
-            csv(value, &mut out);
-            out.push(b'\n');
+        match self.style {
+            Style::People => {}
+            Style::Raw => out.extend_from_slice(&self.after),
+            _ => out.push(b'\n'),
         }
-        Style::Json => {
-            json(value, &mut out);
-            out.push(b'\n');
+        out
+    }
+
+    /// A message that answers no command. For people, keys that a cache must forget come as one line.
+    pub fn push(&self, items: Vec<Value>) -> Vec<u8> {
+        if let (Style::People, [Value::Bulk(kind), Value::Array(keys)]) =
+            (self.style, items.as_slice())
+            && kind == b"invalidate"
+        {
+            let keys: Vec<String> = keys.iter().map(quoted_key).collect();
+            return format!("-> invalidate: {}\n", keys.join(", ")).into_bytes();
+        }
+        self.reply(&Value::Push(items))
+    }
+
+    /// A reply that is text for people, as it is; in CSV and JSON it is a reply like others.
+    pub fn text(&self, value: &Value) -> Vec<u8> {
+        match (self.style, value) {
+            (Style::People | Style::Raw, Value::Bulk(text) | Value::Verbatim(_, text)) => {
+                let mut out = text.clone();
+                if out.last() != Some(&b'\n') {
+                    out.push(b'\n');
+                }
+                out
+            }
+            _ => self.reply(value),
         }
     }
-    out
+}
+
+/// A key in single quotes; what does not print in it is escaped.
+fn quoted_key(key: &Value) -> String {
+    match key {
+        Value::Bulk(key) => {
+            let quoted = quoted(key);
+            format!("'{}'", &quoted[1..quoted.len() - 1])
+        }
+        _ => "(nil)".into(),
+    }
 }
 
 /// `name: value` lines out of a map, or out of the flat array that RESP2 sends for one. `None` for anything else.
@@ -45,23 +96,19 @@ pub fn name_and_value_lines(value: &Value) -> Option<Vec<u8>> {
     };
     let mut out = Vec::new();
     for pair in flat.chunks(2) {
-        raw(pair[0], &mut out);
+        raw(pair[0], b" ", &mut out);
         out.extend_from_slice(b": ");
-        raw(pair[1], &mut out);
+        raw(pair[1], b" ", &mut out);
         out.push(b'\n');
     }
     Some(out)
 }
 
-/// A double as Redis writes it.
+/// A double as servers write it.
 fn double(d: f64) -> String {
-    if d.is_nan() {
-        "nan".into()
-    } else if d.is_infinite() {
-        if d > 0.0 { "inf" } else { "-inf" }.into()
-    } else {
-        d.to_string()
-    }
+    let mut out = Vec::new();
+    put_f64(&mut out, d);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn people(value: &Value, prefix: &str, out: &mut Vec<u8>) {
@@ -145,7 +192,7 @@ fn list<'a>(
 }
 
 /// Bytes in double quotes, with escapes for what does not print.
-fn quoted(bytes: &[u8]) -> String {
+pub fn quoted(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for b in bytes {
         match b {
@@ -163,7 +210,7 @@ fn quoted(bytes: &[u8]) -> String {
     out
 }
 
-fn raw(value: &Value, out: &mut Vec<u8>) {
+fn raw(value: &Value, between: &[u8], out: &mut Vec<u8>) {
     match value {
         Value::Null => {}
         Value::Simple(s) | Value::Big(s) => out.extend_from_slice(s.as_bytes()),
@@ -178,19 +225,19 @@ fn raw(value: &Value, out: &mut Vec<u8>) {
         Value::Array(items) | Value::Set(items) | Value::Push(items) => {
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
-                    out.push(b'\n');
+                    out.extend_from_slice(between);
                 }
-                raw(item, out);
+                raw(item, between, out);
             }
         }
         Value::Map(pairs) => {
             for (i, (key, value)) in pairs.iter().enumerate() {
                 if i > 0 {
-                    out.push(b'\n');
+                    out.extend_from_slice(between);
                 }
-                raw(key, out);
+                raw(key, between, out);
                 out.push(b' ');
-                raw(value, out);
+                raw(value, between, out);
             }
         }
     }
@@ -221,25 +268,33 @@ fn commas<'a>(items: impl Iterator<Item = &'a Value>, out: &mut Vec<u8>) {
     }
 }
 
-fn json(value: &Value, out: &mut Vec<u8>) {
+fn json(value: &Value, quote: bool, out: &mut Vec<u8>) {
+    let string = |bytes: &[u8], out: &mut Vec<u8>| {
+        if quote {
+            let quoted = quoted(bytes);
+            json_string(&quoted.as_bytes()[1..quoted.len() - 1], out);
+        } else {
+            json_string(bytes, out);
+        }
+    };
     let mut add = |text: &str| out.extend_from_slice(text.as_bytes());
     match value {
         Value::Null => add("null"),
-        Value::Simple(s) | Value::Big(s) => json_string(s.as_bytes(), out),
-        Value::Error(s) => json_string(format!("error:{s}").as_bytes(), out),
+        Value::Simple(s) | Value::Big(s) => string(s.as_bytes(), out),
+        Value::Error(s) => string(format!("error:{s}").as_bytes(), out),
         Value::Int(n) => add(&n.to_string()),
         // JSON has no word for these.
-        Value::Double(d) if !d.is_finite() => json_string(double(*d).as_bytes(), out),
+        Value::Double(d) if !d.is_finite() => string(double(*d).as_bytes(), out),
         Value::Double(d) => add(&double(*d)),
         Value::Bool(b) => add(if *b { "true" } else { "false" }),
-        Value::Bulk(bytes) | Value::Verbatim(_, bytes) => json_string(bytes, out),
+        Value::Bulk(bytes) | Value::Verbatim(_, bytes) => string(bytes, out),
         Value::Array(items) | Value::Set(items) | Value::Push(items) => {
             out.push(b'[');
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
-                json(item, out);
+                json(item, quote, out);
             }
             out.push(b']');
         }
@@ -250,15 +305,17 @@ fn json(value: &Value, out: &mut Vec<u8>) {
                     out.push(b',');
                 }
                 match key {
-                    Value::Simple(_) | Value::Bulk(_) | Value::Verbatim(..) => json(key, out),
+                    Value::Simple(_) | Value::Bulk(_) | Value::Verbatim(..) => {
+                        json(key, quote, out);
+                    }
                     other => {
                         let mut name = Vec::new();
-                        json(other, &mut name);
+                        json(other, quote, &mut name);
                         json_string(&name, out);
                     }
                 }
                 out.push(b':');
-                json(value, out);
+                json(value, quote, out);
             }
             out.push(b'}');
         }
@@ -275,7 +332,9 @@ fn json_string(bytes: &[u8], out: &mut Vec<u8>) {
             '\n' => "\\n".into(),
             '\r' => "\\r".into(),
             '\t' => "\\t".into(),
-            c if (c as u32) < 0x20 || c == '\u{7f}' => format!("\\u{:04x}", c as u32),
+            '\u{8}' => "\\b".into(),
+            '\u{c}' => "\\f".into(),
+            c if (c as u32) < 0x20 => format!("\\u{:04x}", c as u32),
             c => c.to_string(),
         };
         out.extend_from_slice(text.as_bytes());
@@ -288,7 +347,12 @@ mod tests {
     use super::*;
 
     fn text(value: &Value, style: Style) -> String {
-        String::from_utf8(reply(value, style)).unwrap()
+        let look = Look {
+            style,
+            between: b"\n".to_vec(),
+            after: b"\n".to_vec(),
+        };
+        String::from_utf8(look.reply(value)).unwrap()
     }
     fn bulk(s: &str) -> Value {
         Value::Bulk(s.into())
@@ -354,5 +418,49 @@ mod tests {
         );
         assert_eq!(name_and_value_lines(&Value::Array(vec![bulk("odd")])), None);
         assert_eq!(name_and_value_lines(&bulk("text")), None);
+    }
+
+    #[test]
+    fn quoted_json_is_ascii_and_loses_no_byte() {
+        let v = Value::Bulk(b"a\xff\"\\\n".to_vec());
+        let said = text(&v, Style::QuotedJson);
+        let parsed: String = serde_json::from_str(&said).unwrap();
+        assert!(said.is_ascii());
+        assert_eq!(parsed, r#"a\xff\"\\\n"#);
+    }
+
+    #[test]
+    fn delimiters_stand_where_they_are_asked_for() {
+        let look = Look {
+            style: Style::Raw,
+            between: b"|".to_vec(),
+            after: b";".to_vec(),
+        };
+        let v = Value::Array(vec![bulk("a"), bulk("b")]);
+        assert_eq!(look.reply(&v), b"a|b;");
+        assert_eq!(look.text(&bulk("a\n")), b"a\n");
+        assert_eq!(look.text(&v), b"a|b;");
+        let map = Value::Map(vec![(bulk("a"), Value::Int(1)), (bulk("b"), Value::Int(2))]);
+        assert_eq!(look.reply(&map), b"a 1|b 2;");
+    }
+
+    #[test]
+    fn keys_to_forget_are_one_line_for_people() {
+        let message = || {
+            vec![
+                bulk("invalidate"),
+                Value::Array(vec![bulk("a"), bulk("b\n")]),
+            ]
+        };
+        let look = |style| Look {
+            style,
+            between: b"\n".to_vec(),
+            after: b"\n".to_vec(),
+        };
+        assert_eq!(
+            look(Style::People).push(message()),
+            b"-> invalidate: 'a', 'b\\n'\n"
+        );
+        assert_eq!(look(Style::Raw).push(message()), b"invalidate\na\nb\n\n");
     }
 }

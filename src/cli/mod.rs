@@ -1,22 +1,32 @@
 //! `ferrite-cli`: redis-cli's options and output, over TLS unless told otherwise.
 //!
-//! `args` reads the command line, `trust` finds the authority to trust, `session` talks to the server, `words` splits
-//! typed lines, `format` writes replies, `pipe` sends masses of commands. Server commands are passed on as they are;
-//! the few words that are the program's own are in [`run`].
+//! `args` reads the command line, `connect` makes connections of it and `trust` finds the authority to trust, `session`
+//! talks to the server, `words` splits typed lines, `format` writes replies. At a terminal `prompt` has the conversation,
+//! with `docs` and `hints` for help and `history` for what was typed before. `pipe` sends masses of commands, `scan` and
+//! `sample` look through the keys, `watch` measures. Server commands are passed on as they are; the few words that are the
+//! program's own are in [`run`].
 
 mod args;
+mod connect;
+mod docs;
 mod format;
+mod hints;
+mod history;
 mod pipe;
+mod prompt;
+mod sample;
+mod scan;
 mod session;
 mod trust;
+mod watch;
 mod words;
 
 use std::ffi::OsStr;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use args::Options;
-use clap::Parser;
 
 use crate::devcert::DevFiles;
 
@@ -25,7 +35,7 @@ const LATER: [&str; 5] = ["import", "export", "backup", "check", "audit"];
 
 /// The whole program.
 pub fn run() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match Options::read(std::env::args_os()) {
         Ok(options) => options,
         Err(e) => {
             // Help and version come this way too, and are no failure.
@@ -39,7 +49,7 @@ pub fn run() -> ExitCode {
             Err(format!("`{word}` is not available in this version"))
         }
         Some("cert") => cert(&options.command[1..]),
-        _ => session::run(&options),
+        _ => talk(&options),
     };
     match done {
         Ok(code) => code,
@@ -48,6 +58,43 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does with the server what the command line asks for. The error is a line for standard error.
+fn talk(options: &Options) -> Result<ExitCode, String> {
+    let args = session::command_line(options)?;
+    let mut session = session::Session::new(options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
+    let fine = runtime.block_on(async {
+        if options.pipe {
+            let client = session.client().await?;
+            pipe::run(&client, std::io::stdin().lock(), options.pipe_timeout).await
+        } else if options.scan {
+            scan::list(&mut session).await.map(|()| true)
+        } else if options.samples() {
+            sample::run(&mut session).await.map(|()| true)
+        } else if options.stat {
+            watch::stat(&mut session).await.map(|()| true)
+        } else if options.latency_dist {
+            watch::spectrum(&mut session).await.map(|()| true)
+        } else if options.any_latency() {
+            watch::latency(&mut session).await.map(|()| true)
+        } else if !args.is_empty() || options.stdin_argument {
+            session.repeat(args).await
+        } else if std::io::stdin().is_terminal() {
+            prompt::run(&mut session).await
+        } else {
+            session.lines().await
+        }
+    })?;
+    Ok(if fine || !(options.error_status || options.pipe) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// `cert DIR [HOST...]`: an authority, a server and a client certificate, and a Kek.

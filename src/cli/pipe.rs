@@ -1,6 +1,7 @@
 //! `--pipe`: all of standard input to the server as fast as it takes it, replies counted.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use ferrite::{Client, Decoder, Value};
 
@@ -81,8 +82,9 @@ fn arguments(value: Value) -> Result<Vec<Vec<u8>>, String> {
         .collect()
 }
 
-/// Sends everything that `input` gives; true when no reply was an error.
-pub async fn run(client: &Client, mut input: impl Read) -> Result<bool, String> {
+/// Sends everything that `input` gives; true when no reply was an error. When all is sent, the replies may take `timeout`
+/// to come; zero for as long as they like.
+pub async fn run(client: &Client, mut input: impl Read, timeout: Duration) -> Result<bool, String> {
     let (mut replies, mut errors) = (0u64, 0u64);
     let mut commands = Commands::default();
     let mut ready = Vec::new();
@@ -107,7 +109,14 @@ pub async fn run(client: &Client, mut input: impl Read) -> Result<bool, String> 
     }
     commands.end(&mut ready)?;
     println!("All data transferred. Waiting for the last reply...");
-    count(client, ready, &mut replies, &mut errors).await?;
+    let last = count(client, ready, &mut replies, &mut errors);
+    if timeout.is_zero() {
+        last.await?;
+    } else {
+        tokio::time::timeout(timeout, last)
+            .await
+            .map_err(|_| format!("No replies for {} seconds: exiting.", timeout.as_secs_f64()))??;
+    }
     println!("Last reply received from server.\nerrors: {errors}, replies: {replies}");
     Ok(errors == 0)
 }

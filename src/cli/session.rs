@@ -1,19 +1,23 @@
-//! One connection of the program: a command, many, or a conversation.
+//! One way to the server: commands and their replies, and what the prompt must know of the connection.
+//!
+//! At a terminal a broken connection is made anew by the next command, on the database that was selected last; without
+//! one it ends the program. No command is sent twice.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::process::ExitCode;
-use std::time::Duration;
+use std::path::Path;
 
-use ferrite::{Builder, Client, Error, Protocol, Value};
+use ferrite::{Client, Error, Value};
 
 use super::args::Options;
-use super::format::{self, Style};
-use super::{pipe, trust, words};
+use super::connect::Way;
+use super::format::{self, Look, Style};
+use super::words;
 
 /// Commands whose reply is text to be shown as it is.
-const TEXT: [&str; 9] = [
+const TEXT: [&str; 11] = [
     "info",
+    "lolwut",
     "client list",
     "client info",
     "memory doctor",
@@ -22,318 +26,352 @@ const TEXT: [&str; 9] = [
     "latency graph",
     "cluster info",
     "cluster nodes",
+    "debug htstats",
 ];
 
-/// Commands that are answered by a stream.
-const STREAMS: [&str; 4] = ["monitor", "subscribe", "psubscribe", "ssubscribe"];
+/// Commands that are answered once for every channel, in RESP3 by messages.
+const CHANNELS: [&str; 6] = [
+    "subscribe",
+    "psubscribe",
+    "ssubscribe",
+    "unsubscribe",
+    "punsubscribe",
+    "sunsubscribe",
+];
 
-/// Does what the command line asks for. The error is a line for standard error.
-pub fn run(options: &Options) -> Result<ExitCode, String> {
-    let (builder, place) = builder(options)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| e.to_string())?;
-    runtime.block_on(async {
-        let client = builder.connect().await.map_err(|e| refused(&place, e))?;
-        let mut session = Session {
-            client,
-            style: style(options),
-            place,
-            database: options.database,
-            transaction: false,
+/// Messages of subscriptions, which come unasked in RESP2 too.
+const MESSAGES: [&[u8]; 3] = [b"message", b"pmessage", b"smessage"];
+
+/// How a command ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With a reply that is no error.
+    Fine,
+    /// With an error reply.
+    Refused,
+    /// The server streams what others do (MONITOR): read it with [`Session::message`].
+    Streaming,
+}
+
+/// What the prompt shows beside the place, and what a new connection must restore.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The database selected.
+    pub database: u32,
+    /// Inside MULTI, with the database that DISCARD returns to.
+    pub transaction: Option<u32>,
+    /// Channels and patterns that send messages, and channels of slots that do.
+    pub channels: [i64; 2],
+    /// The protocol is RESP3.
+    pub resp3: bool,
+}
+
+impl State {
+    /// Whether channels may send messages.
+    pub fn subscribed(&self) -> bool {
+        self.channels != [0, 0]
+    }
+
+    /// Follows a command that has been answered.
+    fn follow(&mut self, name: &str, args: &[Vec<u8>], reply: &Value) {
+        let fine = !matches!(reply, Value::Error(_));
+        let number = |at: usize| -> Option<u32> {
+            let text = args.get(at)?;
+            std::str::from_utf8(text).ok()?.parse().ok()
         };
-        let fine = if options.pipe {
-            pipe::run(&session.client, std::io::stdin().lock()).await?
-        } else if options.scan {
-            session.scan(options.pattern.as_deref()).await?
-        } else if options.command.is_empty() && !options.stdin_argument {
-            session.converse().await?;
-            true
+        match name {
+            "multi" if fine => self.transaction = Some(self.database),
+            "exec" | "discard" => {
+                // A transaction that was not executed has not selected anything either.
+                let executed = name == "exec" && fine && *reply != Value::Null;
+                if let Some(before) = self.transaction.take()
+                    && !executed
+                {
+                    self.database = before;
+                }
+            }
+            "reset" if fine => *self = State::default(),
+            "select" if fine => self.database = number(1).unwrap_or(self.database),
+            "hello" if fine => self.resp3 = number(1).map_or(self.resp3, |v| v == 3),
+            _ => {}
+        }
+    }
+}
+
+/// A command's name, and its first two words, in lower case.
+fn names(args: &[Vec<u8>]) -> (String, String) {
+    let lower = |at: usize| {
+        args.get(at)
+            .map(|a| String::from_utf8_lossy(a).to_ascii_lowercase())
+            .unwrap_or_default()
+    };
+    (lower(0), format!("{} {}", lower(0), lower(1)))
+}
+
+/// The program's side of one connection.
+pub struct Session<'o> {
+    /// The command line.
+    pub options: &'o Options,
+    /// The way to the server.
+    pub way: Way,
+    /// How replies are written.
+    pub look: Look,
+    /// What is known of the connection.
+    pub state: State,
+    client: Option<Client>,
+    show_pushes: bool,
+}
+
+impl<'o> Session<'o> {
+    /// A session that is not connected yet.
+    pub fn new(options: &'o Options) -> Result<Session<'o>, String> {
+        let way = Way::new(options)?;
+        let terminal = std::io::stdout().is_terminal();
+        Ok(Session {
+            options,
+            look: Look {
+                style: style(options, terminal),
+                between: options.item_delimiter.as_bytes().to_vec(),
+                after: options.reply_delimiter.as_bytes().to_vec(),
+            },
+            state: State {
+                database: way.database,
+                resp3: way.resp3,
+                ..State::default()
+            },
+            way,
+            client: None,
+            show_pushes: options.show_pushes.unwrap_or(terminal),
+        })
+    }
+
+    /// Whether there is a connection, as far as is known.
+    pub fn connected(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// The connection, made when there is none. A new one has no transaction and no subscriptions.
+    pub async fn client(&mut self) -> Result<Client, String> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        (self.state.channels, self.state.transaction) = ([0, 0], None);
+        let client = self
+            .way
+            .connect(self.state.database, self.state.resp3)
+            .await?;
+        self.client = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Ends the connection.
+    pub fn disconnect(&mut self) {
+        self.client = None;
+        if let Some(before) = self.state.transaction.take() {
+            self.state.database = before;
+        }
+        self.state.channels = [0, 0];
+    }
+
+    /// Another server from now on; the connection is made by the next command.
+    pub fn go_elsewhere(&mut self, host: &str, port: u16) -> Result<(), String> {
+        self.way = self.way.elsewhere(self.options, host, port)?;
+        self.disconnect();
+        self.state.database = 0;
+        Ok(())
+    }
+
+    /// A reply as it came, printed by nobody. Server's errors are replies too.
+    pub async fn ask<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Result<Value, String> {
+        let client = self.client().await?;
+        match client.command::<Value>(args).await {
+            Ok(value) => Ok(value),
+            Err(Error::Server(e)) => Ok(Value::Error(e.text().to_owned())),
+            Err(other) => {
+                self.disconnect();
+                Err(format!("Error: {other}"))
+            }
+        }
+    }
+
+    /// One command, its reply printed.
+    pub async fn command(&mut self, args: &[Vec<u8>]) -> Result<Ended, String> {
+        let (name, both) = names(args);
+        let client = self.client().await?;
+        if name == "monitor" {
+            client.listen(args).await.map_err(|e| self.lost(e))?;
+            // The first reply says whether the server will stream.
+            return match self.message().await? {
+                reply @ Value::Error(_) => Ok(self.finish(&name, args, &reply, false)),
+                reply => {
+                    self.print(&self.look.reply(&reply));
+                    Ok(Ended::Streaming)
+                }
+            };
+        }
+        if CHANNELS.contains(&name.as_str()) {
+            return self.channels(&client, &name, args).await;
+        }
+        let reply = if self.state.subscribed() {
+            client.listen(args).await.map_err(|e| self.lost(e))?;
+            loop {
+                match self.message().await? {
+                    message if self.unasked(&message) => self.print_message(message),
+                    reply => break reply,
+                }
+            }
         } else {
-            session.repeat(options).await?
+            match client.command::<Value>(args).await {
+                Ok(value) => value,
+                Err(Error::Server(e)) => Value::Error(e.text().to_owned()),
+                // The server ends as it was told to.
+                Err(Error::Closed) if name == "shutdown" => {
+                    self.disconnect();
+                    return Ok(Ended::Fine);
+                }
+                Err(other) => return Err(self.lost(other)),
+            }
         };
-        Ok(if fine || !(options.error_status || options.pipe) {
-            ExitCode::SUCCESS
+        for push in client.take_pushes().await {
+            self.print_message(Value::Push(push));
+        }
+        if both == "encryption status"
+            && let Style::People | Style::Raw = self.look.style
+            && let Some(lines) = format::name_and_value_lines(&reply)
+        {
+            self.print(&lines);
+            return Ok(Ended::Fine);
+        }
+        let as_text = TEXT.contains(&name.as_str()) || TEXT.contains(&both.as_str());
+        Ok(self.finish(&name, args, &reply, as_text))
+    }
+
+    /// SUBSCRIBE and its like: one confirmation for each channel, among messages.
+    async fn channels(
+        &mut self,
+        client: &Client,
+        name: &str,
+        args: &[Vec<u8>],
+    ) -> Result<Ended, String> {
+        client.listen(args).await.map_err(|e| self.lost(e))?;
+        let mut missing = (args.len() - 1).max(1);
+        while missing > 0 {
+            let value = self.message().await?;
+            if let Value::Error(_) | Value::Simple(_) = value {
+                return Ok(self.finish(name, args, &value, false));
+            }
+            let confirmation = confirmed(&value, name);
+            if let Some(left) = confirmation {
+                missing -= 1;
+                let of_slots = name.starts_with('s') && name != "subscribe";
+                self.state.channels[usize::from(of_slots)] = left;
+            }
+            if confirmation.is_some() {
+                self.print(&self.look.reply(&value));
+            } else {
+                self.print_message(value);
+            }
+        }
+        Ok(Ended::Fine)
+    }
+
+    fn finish(&mut self, name: &str, args: &[Vec<u8>], reply: &Value, as_text: bool) -> Ended {
+        self.state.follow(name, args, reply);
+        if let (Value::Error(text), true) = (reply, self.options.error_status) {
+            eprintln!("{text}");
+            return Ended::Refused;
+        }
+        let shown = if as_text {
+            self.look.text(reply)
         } else {
-            ExitCode::FAILURE
-        })
-    })
-}
-
-/// Why there is no connection, in a line.
-fn refused(place: &str, e: Error) -> String {
-    match e {
-        Error::Connect { source, .. } => {
-            format!("Could not connect to Ferrite at {place}: {source}")
-        }
-        Error::Server(e) => format!("{place}: login failed: {}", e.text()),
-        Error::Tls(why) if why.contains("(CA)") => {
-            format!(
-                "Error: TLS handshake failed: {why}\nName the authority with --cacert FILE or FERRITE_CACERT."
-            )
-        }
-        Error::Config(why) => why,
-        other => format!("Error: {other}"),
-    }
-}
-
-fn builder(options: &Options) -> Result<(Builder, String), String> {
-    let port = options
-        .port
-        .unwrap_or(if options.no_tls { 6379 } else { 6380 });
-    let host = &options.host;
-    let v6 = host.contains(':') && !host.starts_with('[');
-    let address = if v6 {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    };
-    let mut builder = Client::builder(options.uri.as_deref().unwrap_or(&address));
-    let place = builder.address();
-    let plain_url = options
-        .uri
-        .as_ref()
-        .is_some_and(|u| u.starts_with("redis://"))
-        && !options.tls;
-    if options.no_tls || plain_url {
-        builder = builder.plaintext();
-    } else if options.insecure {
-        builder = builder.insecure();
-    } else if let Some(ca) = &options.cacert {
-        builder = builder.ca_file(ca);
-    } else {
-        let host = place
-            .rsplit_once(':')
-            .map_or("", |(host, _)| host.trim_matches(['[', ']']));
-        if let Some(ca) = trust::development_authority(host) {
-            builder = builder.ca_file(ca);
+            self.look.reply(reply)
+        };
+        self.print(&shown);
+        match reply {
+            Value::Error(_) => Ended::Refused,
+            _ => Ended::Fine,
         }
     }
-    if let (Some(cert), Some(key)) = (&options.cert, &options.key) {
-        builder = builder.client_cert(cert, key);
-    }
-    if let Some(name) = &options.sni {
-        builder = builder.server_name(name);
-    }
-    if let Some(user) = &options.user {
-        builder = builder.user(user);
-    }
-    if options.uri.is_none() {
-        builder = builder.database(options.database);
-    }
-    if let Some(password) = password(options)? {
-        builder = builder.password(password);
-    }
-    let three = options.resp3 || (options.json && !options.resp2);
-    let seconds = Duration::try_from_secs_f64(options.timeout)
-        .map_err(|_| "-t must be a number of seconds")?;
-    builder = builder
-        .protocol(if three {
-            Protocol::Resp3
-        } else {
-            Protocol::Resp2
-        })
-        .connect_timeout(seconds);
-    Ok((builder, place))
-}
 
-fn password(options: &Options) -> Result<Option<String>, String> {
-    let in_url = options.uri.as_ref().is_some_and(|u| u.contains('@'));
-    if (options.password.is_some() || in_url) && !options.no_auth_warning {
-        eprintln!(
-            "Warning: a password on the command line ('-a', '-u') can be read by other users of this machine."
-        );
+    /// The next value the server sends, awaited for as long as it takes.
+    pub async fn message(&mut self) -> Result<Value, String> {
+        let Some(client) = self.client.clone() else {
+            return Err("Error: Server closed the connection".into());
+        };
+        client.receive().await.map_err(|e| self.lost(e))
     }
-    if options.askpass {
-        return ask().map(Some);
-    }
-    let from_environment = || {
-        ["FERRITECLI_AUTH", "REDISCLI_AUTH"]
-            .iter()
-            .find_map(|v| std::env::var(v).ok())
-    };
-    Ok(options
-        .password
-        .clone()
-        .or_else(|| if in_url { None } else { from_environment() }))
-}
 
-/// Reads a line from the terminal without showing it.
-fn ask() -> Result<String, String> {
-    use std::os::fd::AsRawFd;
-    let tty = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/tty");
-    let tty = tty.map_err(|e| format!("--askpass needs a terminal: {e}"))?;
-    let fd = tty.as_raw_fd();
-    // SAFETY: `termios` is plain data, valid when zeroed; `fd` stays open as long as `tty`; both calls check it.
-    let before = unsafe {
-        let mut state: libc::termios = std::mem::zeroed();
-        if libc::tcgetattr(fd, &mut state) != 0 {
-            return Err("--askpass: the terminal does not say how it is set".into());
+    fn lost(&mut self, e: Error) -> String {
+        self.disconnect();
+        format!("Error: {e}")
+    }
+
+    /// Whether a value answers no command.
+    fn unasked(&self, value: &Value) -> bool {
+        match value {
+            Value::Push(_) => true,
+            Value::Array(items) => {
+                !self.state.resp3
+                    && matches!(items.first(), Some(Value::Bulk(kind)) if MESSAGES.contains(&kind.as_slice()))
+            }
+            _ => false,
         }
-        state
-    };
-    let mut silent = before;
-    silent.c_lflag &= !libc::ECHO;
-    // SAFETY: as above; `silent` is what the terminal gave us, with one flag off.
-    if unsafe { libc::tcsetattr(fd, libc::TCSANOW, &silent) } != 0 {
-        return Err("--askpass: the terminal cannot be silenced".into());
     }
-    let mut line = String::new();
-    let read = (&tty)
-        .write_all(b"Please input password: ")
-        .and_then(|()| std::io::BufReader::new(&tty).read_line(&mut line));
-    // SAFETY: as above, with the terminal's own state. A failure leaves it silent, which `stty sane` mends.
-    unsafe { libc::tcsetattr(fd, libc::TCSANOW, &before) };
-    let _ = (&tty).write_all(b"\n");
-    read.map_err(|e| format!("--askpass: {e}"))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-}
 
-fn style(options: &Options) -> Style {
-    match options {
-        o if o.csv => Style::Csv,
-        o if o.json => Style::Json,
-        o if o.raw => Style::Raw,
-        o if o.no_raw || std::io::stdout().is_terminal() => Style::People,
-        _ => Style::Raw,
+    /// What is shown of a value that answers no command.
+    pub fn shown(&self, message: Value) -> Option<Vec<u8>> {
+        match message {
+            Value::Push(items) => {
+                // Those that were subscribed to are wanted whatever the option says.
+                let asked = matches!(items.first(), Some(Value::Bulk(kind)) if MESSAGES.contains(&kind.as_slice()));
+                (self.show_pushes || asked).then(|| self.look.push(items))
+            }
+            other => Some(self.look.reply(&other)),
+        }
     }
-}
 
-struct Session {
-    client: Client,
-    style: Style,
-    place: String,
-    database: u32,
-    transaction: bool,
-}
+    /// Prints a value that answers no command.
+    pub fn print_message(&self, message: Value) {
+        if let Some(shown) = self.shown(message) {
+            self.print(&shown);
+        }
+    }
 
-impl Session {
+    /// Prints what the server sends, for ever.
+    pub async fn listen(&mut self) -> Result<(), String> {
+        loop {
+            let message = self.message().await?;
+            self.print_message(message);
+        }
+    }
+
     /// The command of the command line, as often as asked for. True when no reply was an error.
-    async fn repeat(&mut self, options: &Options) -> Result<bool, String> {
-        let mut args: Vec<Vec<u8>> = options
-            .command
-            .iter()
-            .map(|w| w.as_bytes().to_vec())
-            .collect();
-        if options.stdin_argument {
-            let mut last = Vec::new();
-            std::io::stdin()
-                .read_to_end(&mut last)
-                .map_err(|e| format!("standard input: {e}"))?;
-            args.push(last);
-        }
-        let pause = Duration::try_from_secs_f64(options.interval)
-            .map_err(|_| "-i must be a number of seconds")?;
+    pub async fn repeat(&mut self, mut args: Vec<Vec<u8>>) -> Result<bool, String> {
+        let options = self.options;
+        read_standard_input(options, &mut args)?;
         let mut left = options.repeat;
         let mut fine = true;
         while left != 0 {
-            fine &= self
-                .command(&args)
-                .await
-                .map_err(|e| format!("Error: {e}"))?;
+            match self.command(&args).await? {
+                Ended::Fine if self.state.subscribed() => self.listen().await?,
+                Ended::Fine => {}
+                Ended::Refused if options.error_status => return Ok(false),
+                Ended::Refused => fine = false,
+                Ended::Streaming => self.listen().await?,
+            }
             left -= i64::from(left > 0);
-            if left != 0 && !pause.is_zero() {
-                tokio::time::sleep(pause).await;
+            if left != 0 && !options.interval.is_zero() {
+                tokio::time::sleep(options.interval).await;
             }
         }
         Ok(fine)
     }
 
-    /// One command, its reply printed. False when the reply is an error.
-    async fn command(&mut self, args: &[Vec<u8>]) -> Result<bool, Error> {
-        let name =
-            String::from_utf8_lossy(args.first().map_or(&[][..], |a| a)).to_ascii_lowercase();
-        if STREAMS.contains(&name.as_str()) {
-            self.client.listen(args).await?;
-            loop {
-                let items = self.client.next_push().await?;
-                let message = if items.len() == 1 {
-                    items.into_iter().next().unwrap_or(Value::Null)
-                } else {
-                    Value::Push(items)
-                };
-                self.print(&format::reply(&message, self.style));
-            }
-        }
-        let reply = match self.client.command::<Value>(args).await {
-            Ok(value) => value,
-            Err(Error::Server(e)) => Value::Error(e.text().to_owned()),
-            Err(other) => return Err(other),
-        };
-        for push in self.client.take_pushes().await {
-            self.print(&format::reply(&Value::Push(push), self.style));
-        }
-        self.remember(&name, args, &reply);
-        let sub = args
-            .get(1)
-            .map(|a| String::from_utf8_lossy(a).to_ascii_lowercase())
-            .unwrap_or_default();
-        let both = format!("{name} {sub}");
-        let as_text = TEXT.contains(&name.as_str()) || TEXT.contains(&both.as_str());
-        let lines = if both == "encryption status" {
-            format::name_and_value_lines(&reply)
-        } else {
-            None
-        };
-        let plain = matches!(self.style, Style::People | Style::Raw);
-        match (lines, &reply) {
-            (Some(lines), _) if plain => self.print(&lines),
-            (_, Value::Bulk(text) | Value::Verbatim(_, text)) if plain && as_text => {
-                self.print(text);
-                if text.last() != Some(&b'\n') {
-                    self.print(b"\n");
-                }
-            }
-            _ => self.print(&format::reply(&reply, self.style)),
-        }
-        Ok(!matches!(reply, Value::Error(_)))
-    }
-
-    /// What the prompt shows.
-    fn remember(&mut self, name: &str, args: &[Vec<u8>], reply: &Value) {
-        let fine = !matches!(reply, Value::Error(_));
-        match name {
-            "multi" if fine => self.transaction = true,
-            "exec" | "discard" => self.transaction = false,
-            "reset" if fine => (self.transaction, self.database) = (false, 0),
-            "select" if *reply == Value::Simple("OK".into()) => {
-                self.database = args
-                    .get(1)
-                    .and_then(|a| std::str::from_utf8(a).ok()?.parse().ok())
-                    .unwrap_or(self.database);
-            }
-            _ => {}
-        }
-    }
-
-    /// Lines from the terminal or from standard input, each a command, until it ends.
-    async fn converse(&mut self) -> Result<(), String> {
-        let first = self.database;
-        let terminal = std::io::stdin().is_terminal();
-        let mut line = Vec::new();
-        loop {
-            if terminal {
-                let database = if self.database == 0 {
-                    String::new()
-                } else {
-                    format!("[{}]", self.database)
-                };
-                let transaction = if self.transaction { "(TX)" } else { "" };
-                self.print(format!("{}{database}{transaction}> ", self.place).as_bytes());
-            }
-            line.clear();
-            // Blocks the one thread there is: nothing else is going on.
-            let n = std::io::stdin()
-                .lock()
-                .read_until(b'\n', &mut line)
-                .map_err(|e| format!("standard input: {e}"))?;
-            if n == 0 {
-                return Ok(());
-            }
+    /// Lines of standard input, each a command, until it ends. True when `-e` has found nothing to complain of.
+    pub async fn lines(&mut self) -> Result<bool, String> {
+        let input = std::io::stdin().lock();
+        for line in std::io::BufRead::split(input, b'\n') {
+            let line = line.map_err(|e| format!("standard input: {e}"))?;
             let args = match words::split(&line) {
                 Ok(args) => args,
                 Err(why) => {
@@ -342,57 +380,157 @@ impl Session {
                 }
             };
             let Some(name) = args.first() else { continue };
-            match name.to_ascii_lowercase().as_slice() {
-                b"exit" | b"quit" => return Ok(()),
-                b"clear" if terminal => self.print(b"\x1b[H\x1b[2J"),
-                b"help" if terminal => self.print(b"COMMAND DOCS name describes a command; COMMAND LIST names them all; quit ends.\n"),
-                _ => {
-                    if let Err(e) = self.command(&args).await {
-                        eprintln!("Error: {e}");
-                        // The next command makes a new connection, which knows nothing of these.
-                        (self.transaction, self.database) = (false, first);
-                    }
-                }
+            if let b"exit" | b"quit" = name.to_ascii_lowercase().as_slice() {
+                break;
+            }
+            match self.command(&args).await? {
+                Ended::Refused if self.options.error_status => return Ok(false),
+                Ended::Streaming => self.listen().await?,
+                Ended::Fine if self.state.subscribed() => self.listen().await?,
+                _ => {}
             }
         }
+        Ok(true)
     }
 
-    /// All keys, by SCAN, one a line.
-    async fn scan(&mut self, pattern: Option<&str>) -> Result<bool, String> {
-        let mut cursor = b"0".to_vec();
-        loop {
-            let args: [&[u8]; 4] = [
-                b"SCAN",
-                &cursor,
-                b"MATCH",
-                pattern.unwrap_or("*").as_bytes(),
-            ];
-            let reply: Value = self
-                .client
-                .command(args)
-                .await
-                .map_err(|e| format!("Error: {e}"))?;
-            let Value::Array(parts) = reply else {
-                return Err("Error: SCAN answers no list".into());
-            };
-            let Ok([Value::Bulk(next), Value::Array(keys)]) = <[Value; 2]>::try_from(parts) else {
-                return Err("Error: SCAN answers no cursor and keys".into());
-            };
-            for key in &keys {
-                self.print(&format::reply(key, self.style));
-            }
-            if next == b"0" {
-                return Ok(true);
-            }
-            cursor = next;
+    /// Writes to standard output, now.
+    pub fn print(&self, bytes: &[u8]) {
+        print(bytes);
+    }
+}
+
+/// Writes to standard output, now. When nobody reads on, the program ends.
+pub fn print(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        // `ferrite-cli ... | head` is no failure.
+        std::process::exit(0);
+    }
+}
+
+/// How many subscriptions are left after the confirmation of `name`; `None` when `value` is none.
+fn confirmed(value: &Value, name: &str) -> Option<i64> {
+    let (Value::Push(items) | Value::Array(items)) = value else {
+        return None;
+    };
+    match items.as_slice() {
+        [Value::Bulk(kind), _, Value::Int(left)] if kind.eq_ignore_ascii_case(name.as_bytes()) => {
+            Some(*left)
         }
+        _ => None,
+    }
+}
+
+/// The words of the command line, unquoted where it says so.
+pub fn command_line(options: &Options) -> Result<Vec<Vec<u8>>, String> {
+    let mut args = Vec::new();
+    for word in &options.command {
+        args.push(if options.quoted_input {
+            words::unquoted(word.as_bytes()).ok_or("Invalid quoted string")?
+        } else {
+            word.as_bytes().to_vec()
+        });
+    }
+    if let Some(path) = &options.eval {
+        args = script(path, args)?;
+    }
+    Ok(args)
+}
+
+/// EVAL of the script in a file, with keys before and arguments after the comma.
+fn script(path: &Path, words: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
+    let text =
+        std::fs::read(path).map_err(|e| format!("Can't open file '{}': {e}", path.display()))?;
+    let comma = words.iter().position(|w| w == b",");
+    let keys = comma.unwrap_or(words.len());
+    let mut args = vec![b"EVAL".to_vec(), text, keys.to_string().into_bytes()];
+    let others = words.into_iter().enumerate();
+    args.extend(others.filter(|(i, _)| Some(*i) != comma).map(|(_, w)| w));
+    Ok(args)
+}
+
+/// Puts standard input where `-x` or `-X` wants it.
+fn read_standard_input(options: &Options, args: &mut Vec<Vec<u8>>) -> Result<(), String> {
+    let read = || {
+        let mut all = Vec::new();
+        std::io::stdin()
+            .read_to_end(&mut all)
+            .map_err(|e| format!("standard input: {e}"))?;
+        Ok::<_, String>(all)
+    };
+    if options.stdin_argument {
+        args.push(read()?);
+    } else if let Some(tag) = &options.stdin_tag {
+        let place = args.iter_mut().find(|a| a.as_slice() == tag.as_bytes());
+        *place.ok_or("Using -X option but no stdin tag is found among the arguments")? = read()?;
+    }
+    Ok(())
+}
+
+fn style(options: &Options, terminal: bool) -> Style {
+    match options {
+        o if o.csv => Style::Csv,
+        o if o.json => Style::Json,
+        o if o.quoted_json => Style::QuotedJson,
+        o if o.raw => Style::Raw,
+        o if o.no_raw || terminal => Style::People,
+        _ => Style::Raw,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(commands: &[(&str, Value)]) -> State {
+        let mut state = State {
+            database: 2,
+            ..State::default()
+        };
+        for (line, reply) in commands {
+            let args = words::split(line.as_bytes()).unwrap();
+            state.follow(&names(&args).0, &args, reply);
+        }
+        state
     }
 
-    fn print(&self, bytes: &[u8]) {
-        let mut out = std::io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-            // Nobody reads on: `ferrite-cli ... | head` is no failure.
-            std::process::exit(0);
-        }
+    #[test]
+    fn the_prompt_knows_database_and_transaction() {
+        let ok = || Value::Simple("OK".into());
+        let queued = || Value::Simple("QUEUED".into());
+        let no = || Value::Error("ERR".into());
+        assert_eq!(after(&[("select 5", ok())]).database, 5);
+        assert_eq!(after(&[("SELECT 5", no())]).database, 2);
+        assert_eq!(after(&[("multi", ok())]).transaction, Some(2));
+        assert_eq!(after(&[("multi", no())]).transaction, None);
+        let queue = [("multi", ok()), ("select 5", queued())];
+        let end = |line: &'static str, reply: Value| {
+            let state = after(&[queue.to_vec(), vec![(line, reply)]].concat());
+            assert_eq!(state.transaction, None);
+            state.database
+        };
+        assert_eq!(end("exec", Value::Array(vec![ok()])), 5);
+        assert_eq!(end("exec", Value::Null), 2);
+        assert_eq!(end("exec", Value::Error("EXECABORT".into())), 2);
+        assert_eq!(end("discard", ok()), 2);
+        assert!(after(&[("hello 3", Value::Map(vec![]))]).resp3);
+        assert_eq!(after(&[("reset", ok())]), State::default());
+    }
+
+    #[test]
+    fn a_script_gets_keys_and_arguments() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.lua");
+        std::fs::write(&path, "return 1").unwrap();
+        let run = |words: &[&str]| {
+            let words = words.iter().map(|w| w.as_bytes().to_vec()).collect();
+            let args = script(&path, words).unwrap();
+            let args: Vec<_> = args.iter().map(|a| String::from_utf8_lossy(a)).collect();
+            args.join(" ")
+        };
+        assert_eq!(run(&[]), "EVAL return 1 0");
+        assert_eq!(run(&["k", "l"]), "EVAL return 1 2 k l");
+        assert_eq!(run(&["k", ",", "a", ","]), "EVAL return 1 1 k a ,");
+        assert!(script(Path::new("/nonexistent"), vec![]).is_err());
     }
 }

@@ -43,6 +43,14 @@ pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     }
 }
 
+/// The bytes of one quoted string, or of a bare word. `None` when a quote is not closed, or there are several words.
+pub fn unquoted(word: &[u8]) -> Option<Vec<u8>> {
+    match split(word).ok()?.as_slice() {
+        [one] => Some(one.clone()),
+        _ => None,
+    }
+}
+
 const UNBALANCED: &str = "Invalid argument(s): a quote is not closed, or not followed by a space";
 
 /// What follows a closing quote at `at`: nothing, or a space.
@@ -125,6 +133,8 @@ mod tests {
         assert_eq!(words(r#"get """#).unwrap(), ["get", ""]);
         assert_eq!(words(r#"x"y z" w"#).unwrap(), ["xy z", "w"]);
         assert!(words("").unwrap().is_empty());
+        assert_eq!(unquoted(br#""a\x00 b""#).unwrap(), b"a\0 b");
+        assert_eq!((unquoted(b"\"a"), unquoted(b"a b")), (None, None));
         for bad in ["get \"a", "get 'a", "get \"a\"b", "get \"a\\"] {
             assert!(words(bad).is_err(), "{bad}");
         }

@@ -1,4 +1,10 @@
-//! `ferrite-cli` against a real Redis server over TLS, its output beside redis-cli's own.
+//! `ferrite-cli` against a real Redis server and against Ferrite, over TLS, its output beside redis-cli's own; and at a
+//! pseudo-terminal, as people have it before them.
+
+mod ferrite;
+mod modes;
+mod same;
+mod terminal;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -21,6 +27,29 @@ impl Drop for Redis {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Nothing of the environment of whoever runs the tests reaches the program.
+fn forget_environment(command: &mut Command) {
+    for name in [
+        "FERRITE_CACERT",
+        "FERRITECLI_AUTH",
+        "REDISCLI_AUTH",
+        "FERRITECLI_HISTFILE",
+        "FERRITECLI_RCFILE",
+        "NO_COLOR",
+    ] {
+        command.env_remove(name);
+    }
+}
+
+/// redis-cli over TLS.
+fn redis_cli(port: &str, ca: &Path) -> Command {
+    let mut command = Command::new("redis-cli");
+    command
+        .env_remove("REDISCLI_AUTH")
+        .args(["-p", port, "--tls", "--cacert", text(ca)]);
+    command
 }
 
 fn free_port() -> u16 {
@@ -90,13 +119,16 @@ impl Redis {
     /// The program, in an environment of which the test knows all that matters.
     fn cli(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ferrite-cli"));
-        for name in ["FERRITE_CACERT", "FERRITECLI_AUTH", "REDISCLI_AUTH"] {
-            command.env_remove(name);
-        }
+        forget_environment(&mut command);
         command
             .env("FERRITE_DATA_DIR", self.data.path())
             .args(["-p", &self.tls]);
         command
+    }
+
+    /// redis-cli, on the same way.
+    fn redis_cli(&self) -> Command {
+        redis_cli(&self.tls, &self.files.ca_cert)
     }
 
     fn run(&self, args: &[&str]) -> Output {
@@ -175,16 +207,8 @@ fn replies_look_as_redis_cli_s_do() {
         &["--json"],
     ] {
         let ours = output(redis.cli().args(format), EVERY_KIND.as_bytes()).stdout;
-        let mut theirs = Command::new("redis-cli");
-        theirs
-            .args([
-                "-p",
-                &redis.tls,
-                "--tls",
-                "--cacert",
-                text(&redis.files.ca_cert),
-            ])
-            .args(format);
+        let mut theirs = redis.redis_cli();
+        theirs.args(format);
         let theirs = output(&mut theirs, EVERY_KIND.as_bytes()).stdout;
         let (ours, theirs) = (
             String::from_utf8_lossy(&ours),
