@@ -87,23 +87,6 @@ fn quoted_key(key: &Value) -> String {
     }
 }
 
-/// `name: value` lines out of a map, or out of the flat array that RESP2 sends for one. `None` for anything else.
-pub fn name_and_value_lines(value: &Value) -> Option<Vec<u8>> {
-    let flat: Vec<&Value> = match value {
-        Value::Map(pairs) => pairs.iter().flat_map(|(k, v)| [k, v]).collect(),
-        Value::Array(items) if items.len() % 2 == 0 && !items.is_empty() => items.iter().collect(),
-        _ => return None,
-    };
-    let mut out = Vec::new();
-    for pair in flat.chunks(2) {
-        raw(pair[0], b" ", &mut out);
-        out.extend_from_slice(b": ");
-        raw(pair[1], b" ", &mut out);
-        out.push(b'\n');
-    }
-    Some(out)
-}
-
 /// A double as servers write it.
 fn double(d: f64) -> String {
     let mut out = Vec::new();
@@ -402,22 +385,6 @@ mod tests {
             parsed,
             serde_json::json!({ "k\n": ["a,\"b\"", 1, null], "1": "inf" })
         );
-    }
-
-    #[test]
-    fn pairs_become_lines() {
-        let flat = Value::Array(vec![
-            bulk("enabled"),
-            bulk("yes"),
-            bulk("keys"),
-            Value::Int(4),
-        ]);
-        assert_eq!(
-            name_and_value_lines(&flat).unwrap(),
-            b"enabled: yes\nkeys: 4\n"
-        );
-        assert_eq!(name_and_value_lines(&Value::Array(vec![bulk("odd")])), None);
-        assert_eq!(name_and_value_lines(&bulk("text")), None);
     }
 
     #[test]

@@ -11,11 +11,11 @@ use ferrite::{Client, Error, Value};
 
 use super::args::Options;
 use super::connect::Way;
-use super::format::{self, Look, Style};
+use super::format::{Look, Style};
 use super::words;
 
 /// Commands whose reply is text to be shown as it is.
-const TEXT: [&str; 11] = [
+const TEXT: [&str; 12] = [
     "info",
     "lolwut",
     "client list",
@@ -27,6 +27,7 @@ const TEXT: [&str; 11] = [
     "cluster info",
     "cluster nodes",
     "debug htstats",
+    "encryption status",
 ];
 
 /// Commands that are answered once for every channel, in RESP3 by messages.
@@ -234,13 +235,6 @@ impl<'o> Session<'o> {
         };
         for push in client.take_pushes().await {
             self.print_message(Value::Push(push));
-        }
-        if both == "encryption status"
-            && let Style::People | Style::Raw = self.look.style
-            && let Some(lines) = format::name_and_value_lines(&reply)
-        {
-            self.print(&lines);
-            return Ok(Ended::Fine);
         }
         let as_text = TEXT.contains(&name.as_str()) || TEXT.contains(&both.as_str());
         Ok(self.finish(&name, args, &reply, as_text))

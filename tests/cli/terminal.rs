@@ -205,6 +205,9 @@ fn lines_are_edited_completed_and_answered() {
     t.expect("\n(integer) 1\n(integer) 2\n(integer) 3\n");
     t.line("get \"open");
     t.expect("\nInvalid argument(s)");
+    t.line("encryption status");
+    t.expect("\nenabled: true\n");
+    t.expect(&format!("\n{place}> "));
     t.line("multi");
     t.expect(&format!("\nOK\n{place}(TX)> "));
     t.line("select 3");
