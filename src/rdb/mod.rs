@@ -87,7 +87,7 @@ pub enum Fault {
     Unknown(u8),
     /// A value of a module.
     Module,
-    /// A string, or a value, of more than 512 MiB.
+    /// A string of more than 512 MiB, or a value of more than is allowed.
     TooLarge,
     /// The version is not one that is read, or the checksum is wrong.
     Payload,
@@ -100,7 +100,7 @@ impl fmt::Display for Fault {
             Fault::Damaged => f.write_str("the data contradict themselves"),
             Fault::Unknown(kind) => write!(f, "values of form {kind} are not known"),
             Fault::Module => f.write_str("values of modules are not supported"),
-            Fault::TooLarge => f.write_str("the value is larger than 512 MiB"),
+            Fault::TooLarge => f.write_str("it is too large"),
             Fault::Payload => f.write_str("version or checksum are wrong"),
         }
     }
@@ -110,6 +110,8 @@ impl std::error::Error for Fault {}
 
 /// Bytes behind the value in a payload: its version and its checksum.
 const FOOTER: usize = 2 + 8;
+/// Most bytes that the elements of a payload's value may take: as many as the arguments of one request may.
+const LARGEST: u64 = 1 << 30;
 
 /// What DUMP answers for a value.
 pub fn dump(value: &Value<'_>) -> Vec<u8> {
@@ -140,7 +142,7 @@ pub fn undump(payload: &[u8]) -> Result<Owned, Fault> {
     if !known || crc64(&payload[..payload.len() - sum.len()]).to_le_bytes() != sum {
         return Err(Fault::Payload);
     }
-    let mut reader = Reader::new(body, version);
+    let mut reader = Reader::new(body, version).limit(LARGEST);
     let kind = reader.byte()?;
     let value = reader.value(kind)?;
     match reader.into_source() {

@@ -8,8 +8,6 @@ use crate::shard::Decimal;
 
 /// Longest string (Redis's own limit).
 pub(super) const LONGEST: u64 = 512 << 20;
-/// Most bytes a value's strings may have together, with what it takes to note each: a value is one record of the log.
-pub(super) const LARGEST: u64 = LONGEST - (1 << 20);
 /// How many bytes are taken from a source at a time, so that a length alone takes no memory.
 const STEP: usize = 1 << 20;
 
@@ -42,7 +40,8 @@ enum Length {
 pub struct Reader<S> {
     pub(super) source: S,
     pub(super) version: u16,
-    /// How many bytes the value that is being read may still take.
+    /// How many bytes a value may take, and how many of them the one that is being read still may.
+    allowed: u64,
     left: u64,
 }
 
@@ -52,8 +51,15 @@ impl<S: Source> Reader<S> {
         Reader {
             source,
             version,
-            left: LARGEST,
+            allowed: u64::MAX,
+            left: u64::MAX,
         }
+    }
+
+    /// The same, where the elements of a value may take so many bytes together: a compressed string may be ninety
+    /// times as long as it looks, and who sends one is not to be believed that it is worth it.
+    pub fn limit(self, allowed: u64) -> Reader<S> {
+        Reader { allowed, ..self }
     }
 
     /// The source, with what is left of it.
@@ -70,7 +76,7 @@ impl<S: Source> Reader<S> {
 
     /// A value begins.
     pub(super) fn begin(&mut self) {
-        self.left = LARGEST;
+        self.left = self.allowed;
     }
 
     /// A number of bytes, known beforehand.

@@ -515,6 +515,19 @@ fn what_is_no_collection_is_refused() {
     }
 }
 
+/// A few kilobytes that would be a gibibyte.
+#[test]
+fn a_value_takes_no_more_than_it_may() {
+    let element = b"\xc3\x05\x40\xff\x00x\xe0\xf5\x00"; // 255 times x
+    let mut body = vec![1];
+    put_length(&mut body, 1000);
+    body.extend(element.repeat(1000));
+    let mut reader = Reader::new(&body[1..], 10).limit(255_000 + 16_000);
+    assert!(reader.value(1).is_ok());
+    let mut reader = Reader::new(&body[1..], 10).limit(255_000);
+    assert_eq!(reader.value(1), Err(Fault::TooLarge));
+}
+
 /// Keys of a file one after the other, from a source that has a few bytes at a time.
 #[test]
 fn values_stream_through() {

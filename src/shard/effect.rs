@@ -390,7 +390,7 @@ impl<'a> Effect<'a> {
                 Effect::Swap { dbs: (a, b), slots }
             }
             RESTORE => {
-                let (db, klen, olen, expire) = (at.db()?, at.length()?, at.length()?, at.number()?);
+                let (db, klen, olen, expire) = (at.db()?, at.length()?, at.size()?, at.number()?);
                 let expire = Some(expire).filter(|&at| at != 0);
                 Effect::Restore {
                     db,
@@ -401,7 +401,7 @@ impl<'a> Effect<'a> {
             }
             ALTER => {
                 let (db, kind) = (at.db()?, u8::try_from(at.number()?).ok()?);
-                let (klen, olen) = (at.length()?, at.length()?);
+                let (klen, olen) = (at.length()?, at.size()?);
                 Effect::Alter {
                     db,
                     key: at.take(klen)?,
@@ -496,6 +496,40 @@ impl<'a> Iterator for Records<'a> {
                 let offset = std::mem::replace(&mut self.pos, self.buf.len());
                 Some(Err(Broken { offset }))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A collection, and an operation, may hold many strings of up to 512 MiB each.
+    #[test]
+    fn an_object_may_be_larger_than_any_string() {
+        const LEN: usize = 600 << 20;
+        for (kind, head) in [(RESTORE, vec![0]), (ALTER, vec![b'L'])] {
+            let mut start = vec![kind, 0];
+            if kind == ALTER {
+                start.extend(&head);
+            }
+            start.push(1);
+            crate::shard::wire::put_number(&mut start, LEN as u64);
+            if kind == RESTORE {
+                start.extend(&head);
+            }
+            start.push(b'k');
+            // Pages of zeros that nobody writes to cost nothing.
+            let mut buf = vec![0; start.len() + LEN];
+            buf[..start.len()].copy_from_slice(&start);
+            let (effect, len) = Effect::decode(&buf).unwrap();
+            assert_eq!(len, buf.len());
+            match effect {
+                Effect::Restore { object, .. } => assert_eq!(object.len(), LEN),
+                Effect::Alter { op, .. } => assert_eq!(op.len(), LEN),
+                other => panic!("{other:?}"),
+            }
+            assert!(Effect::decode(&buf[..buf.len() - 1]).is_none());
         }
     }
 }

@@ -98,6 +98,12 @@ impl<'a> Reader<'a> {
             .map(|len| len as usize)
     }
 
+    /// The size of a collection or an operation, which may hold many long strings.
+    #[inline]
+    pub(super) fn size(&mut self) -> Option<usize> {
+        usize::try_from(self.number()?).ok()
+    }
+
     /// So many bytes.
     #[inline]
     pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {

@@ -323,6 +323,111 @@ fn values_go_to_redis_and_come_back() {
     }
 }
 
+fn random_word(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(6) {
+        0 => rng.below(200).to_string().into_bytes(),
+        1 => ((rng.next() as i64) >> rng.below(64))
+            .to_string()
+            .into_bytes(),
+        2 => vec![rng.next() as u8; rng.below(100)],
+        3 if rng.below(12) == 0 => (0..rng.below(9000)).map(|_| rng.next() as u8 & 7).collect(),
+        _ => (0..rng.below(20)).map(|_| rng.next() as u8).collect(),
+    }
+}
+
+/// A command that adds random elements to `k`, of the type that the seed says.
+fn random_change(rng: &mut Rng, kind: usize, step: usize) -> Vec<Vec<u8>> {
+    let mut args: Vec<Vec<u8>> = Vec::new();
+    let most = [5, 40, 300][rng.below(3)];
+    let count = 1 + rng.below(most);
+    let names = ["SET", "RPUSH", "SADD", "SADD", "HSET", "ZADD", "XADD"];
+    args.extend([names[kind].into(), b"k".to_vec()]);
+    match kind {
+        0 => args.push(random_word(rng)),
+        1 | 2 => args.extend((0..count).map(|_| random_word(rng))),
+        3 => {
+            let ints = (0..count).map(|_| (rng.next() as i64) >> (20 + rng.below(44)));
+            args.extend(ints.map(|n| n.to_string().into_bytes()));
+        }
+        4 => args.extend((0..count * 2).map(|_| random_word(rng))),
+        5 => {
+            for _ in 0..count {
+                let score = f64::from_bits(rng.next());
+                let whole = rng.next() as i32 >> rng.below(32);
+                let score = match rng.below(3) {
+                    0 => f64::from(whole),
+                    _ if score.is_nan() => 0.5,
+                    _ => score,
+                };
+                args.push(format!("{score:e}").into_bytes());
+                args.push(random_word(rng));
+            }
+        }
+        _ => {
+            args.push(format!("{}-{}", step / 3 + 1, step % 3 + 1).into_bytes());
+            args.extend((0..2 + 2 * rng.below(3)).map(|_| random_word(rng)));
+        }
+    }
+    args
+}
+
+#[test]
+fn random_values_go_to_redis_and_come_back() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let mut local = Local::new();
+    for seed in 0..42 {
+        let mut rng = Rng(seed);
+        let kind = seed as usize % 7;
+        for server in [&mut redis as &mut dyn Server, &mut local] {
+            server.say("DEL k");
+        }
+        let steps = if kind == 6 {
+            1 + rng.below(300)
+        } else {
+            1 + rng.below(4)
+        };
+        for step in 0..steps {
+            let args = random_change(&mut rng, kind, step);
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let (ours, theirs) = (local.ask(&args), redis.ask(&args));
+            assert_eq!(ours.first(), theirs.first(), "seed {seed}");
+        }
+        let (ours, theirs) = (native(&mut local), native(&mut redis));
+        let name = format!("seed {seed}");
+        carry(&mut local, &mut redis, &theirs, &name);
+        carry(&mut redis, &mut local, &ours, &name);
+    }
+}
+
+/// Who listens hears what Redis says: of what is made, and of what was gone before it was there.
+#[test]
+fn events_tell_of_what_was_restored() {
+    use crate::shard::notice::{GENERIC, NEW};
+    let mut local = logging();
+    local.say("SET k v");
+    let payload = local.dump("k");
+    local.ks.present().for_each(|shard| {
+        shard.set_noticed(GENERIC | NEW);
+    });
+    let mut ask = |args: &[&[u8]]| {
+        local.request(args);
+        let shards = local.ks.present();
+        let mut heard: Vec<_> = shards.flat_map(|shard| shard.take_notices()).collect();
+        heard.sort_by_key(|(at, _)| *at);
+        let events = heard.into_iter().map(|(_, notice)| notice.event);
+        events.collect::<Vec<_>>()
+    };
+    assert_eq!(ask(&[b"RESTORE", b"n", b"0", &payload]), ["new", "restore"]);
+    assert_eq!(ask(&[b"RESTORE", b"n", b"0", &payload]), [""; 0]);
+    let replace: [&[u8]; 5] = [b"RESTORE", b"n", b"0", &payload, b"REPLACE"];
+    assert_eq!(ask(&replace), ["new", "restore"]);
+    let gone: [&[u8]; 6] = [b"RESTORE", b"n", b"1", &payload, b"REPLACE", b"ABSTTL"];
+    assert_eq!(ask(&gone), ["del"]);
+    assert_eq!(ask(&gone), [""; 0]);
+}
+
 /// What Ferrite restores of its own has the encoding that it had.
 #[test]
 fn a_restored_value_keeps_its_encoding() {
