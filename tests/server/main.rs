@@ -20,6 +20,7 @@ mod diskfull;
 mod durability;
 mod endings;
 mod eviction;
+mod frameworks;
 mod hashes;
 mod limits;
 mod many;

@@ -121,6 +121,18 @@ impl Home {
         self.set(dotted, format!("{:?}", value.as_ref()))
     }
 
+    /// Lets only clients in that have a certificate of the tests' authority. The tests' own clients have one from now
+    /// on; the files of one for the client `name`.
+    pub fn mutual(&mut self, name: &str) -> CertFiles {
+        let authority = &certs::shared().0;
+        let identity = authority.client(name);
+        self.client = authority.trust(Some(&identity), rustls::DEFAULT_VERSIONS);
+        self.set("tls.require_client_cert", true);
+        let dir = self.dir.path().join(name);
+        std::fs::create_dir(&dir).expect("a directory");
+        certs::write(&dir, authority, &identity)
+    }
+
     /// Number of shards.
     pub fn shards(&mut self, n: usize) -> &mut Home {
         self.set("server.shards", n)
