@@ -14,16 +14,17 @@
 //!
 //! # The allocation
 //! ```text
-//! [access clock: 3][key length: varint][value length: varint, strings only]
-//! [expiry: 8, when V or the string is ROOMY or longer][key][value]
+//! [object: 32, objects only][access clock: 3][key length: varint][value length: varint, strings only]
+//! [expiry: 8, when V or the string is ROOMY or longer][key][value, but for objects]
 //! ```
-//! A number and an object's pointer take eight bytes. A long string has room for an expiry from the
-//! start, so that EXPIRE never moves it. 11 bytes of key and 64 of value make 80 in all.
+//! A number takes eight bytes. A long string has room for an expiry from the start, so that EXPIRE never
+//! moves it. 11 bytes of key and 64 of value make 80 in all. An object stands first, where it is aligned.
 //!
 //! Where each part is and how large the whole: `shape`.
 //!
-//! Rejected: a box for the key and one for the value (160 bytes a key); a capacity field (the
-//! allocator knows); expiry in a table of its own (a second lookup for every expiring key).
+//! Rejected: a box for the key and one for the value (160 bytes a key); a box for the object (16 bytes a
+//! key of 5 to 12 bytes, and a cache miss); a capacity field (the allocator knows); expiry in a table of
+//! its own (a second lookup for every expiring key).
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
@@ -31,7 +32,7 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use super::object::Object;
-use super::shape::{CLOCK, Form, Shape};
+use super::shape::{CLOCK, Form, Shape, head_at};
 use super::value::{Decimal, Ms, Value};
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -72,7 +73,8 @@ impl New<'_> {
     fn len(&self) -> usize {
         match self {
             New::Text(bytes) => bytes.len(),
-            New::Int(_) | New::Object(_) => 8,
+            New::Int(_) => 8,
+            New::Object(_) => 0,
         }
     }
 }
@@ -81,8 +83,7 @@ impl New<'_> {
 ///
 /// Invariant (I): `address()` points at an allocation of `shape().layout()`, made by the global
 /// allocator and owned by this entry alone, in which everything up to `value_at() + vlen` is
-/// written as the file's head says; in the form `Object` the value is a pointer from
-/// `Box::into_raw`, owned likewise.
+/// written as the file's head says; in the form `Object` it begins with an object, owned likewise.
 #[repr(transparent)]
 pub(super) struct Entry(NonNull<u8>);
 
@@ -110,13 +111,13 @@ impl Entry {
             vlen: value.len(),
         };
         let place = allocate(shape.layout());
-        // SAFETY: `place` is a fresh allocation of `shape.size()` bytes: the head ends at `key_at`,
-        // the key at `value_at`, the value at `value_at + vlen`, which is at most the size. `key`
-        // cannot overlap it.
+        // SAFETY: `place` is a fresh allocation of `shape.layout()`: an object ends at `head_at`, the
+        // head at `key_at`, the key at `value_at`, the value at `value_at + vlen`, which is at most
+        // the size. `key` cannot overlap it.
         unsafe {
             write_head(place, &shape, clock, expire);
             ptr::copy_nonoverlapping(key.as_ptr(), place.add(shape.key_at()), key.len());
-            write_value(place.add(shape.value_at()), value);
+            write_value(place, &shape, value);
         }
         Entry(word(place, tag, &shape))
     }
@@ -159,31 +160,27 @@ impl Entry {
     #[inline]
     pub(super) fn value(&self) -> Value<'_> {
         let shape = self.shape();
-        // SAFETY: by (I) `vlen` bytes from `value_at` on are written, in the form told: a string;
-        // eight bytes of a number; or a pointer to an object that this entry owns. None changes
-        // while `self` is borrowed.
+        // SAFETY: by (I) `vlen` bytes from `value_at` on are written, in the form told: a string, or
+        // eight bytes of a number; or the allocation, which is aligned for it, begins with an object.
+        // None changes while `self` is borrowed.
         unsafe {
             let place = self.address().add(shape.value_at());
             match shape.form {
                 Form::Str | Form::Raw => Value::Str(slice::from_raw_parts(place, shape.vlen)),
                 Form::Int => Value::Int(place.cast::<i64>().read_unaligned()),
-                Form::Object => Value::Object(&*place.cast::<*const Object>().read_unaligned()),
+                Form::Object => Value::Object(&*self.address().cast::<Object>()),
             }
         }
     }
 
     /// The object, for a change.
     pub(super) fn object_mut(&mut self) -> Option<&mut Object> {
-        let shape = self.shape();
-        if shape.form != Form::Object {
+        if self.form() != Form::Object {
             return None;
         }
-        // SAFETY: by (I) the value of this form is a pointer from `Box::into_raw` that this entry owns; nobody else can
-        // reach the object while `self` is borrowed for change.
-        unsafe {
-            let place = self.address().add(shape.value_at());
-            Some(&mut *place.cast::<*mut Object>().read_unaligned())
-        }
+        // SAFETY: by (I) the allocation, which is aligned for it, begins with an object that this entry owns; nobody
+        // else can reach it while `self` is borrowed for change.
+        Some(unsafe { &mut *self.address().cast::<Object>() })
     }
 
     /// The word `OBJECT ENCODING` answers.
@@ -211,9 +208,8 @@ impl Entry {
     /// The time of the last access, 24 bits of seconds.
     #[inline]
     pub(super) fn clock(&self) -> u32 {
-        let place = self.address();
-        // SAFETY: by (I) every allocation begins with three bytes of clock.
-        let [a, b, c] = unsafe { place.cast::<[u8; CLOCK]>().read() };
+        // SAFETY: by (I) three bytes of clock are at `head_at`.
+        let [a, b, c] = unsafe { self.head().cast::<[u8; CLOCK]>().read() };
         u32::from_le_bytes([a, b, c, 0])
     }
 
@@ -224,7 +220,7 @@ impl Entry {
         if self.clock() != clock {
             let [a, b, c, _] = clock.to_le_bytes();
             // SAFETY: as in `clock`; `self` is borrowed for change.
-            unsafe { self.address().cast::<[u8; CLOCK]>().write([a, b, c]) };
+            unsafe { self.head().cast::<[u8; CLOCK]>().write([a, b, c]) };
         }
     }
 
@@ -250,7 +246,7 @@ impl Entry {
         unsafe {
             ptr::copy(before.add(old.key_at()), place.add(new.key_at()), new.klen);
             write_head(place, &new, clock, expire);
-            write_value(place.add(new.value_at()), value);
+            write_value(place, &new, value);
             if !keep {
                 dealloc(before, old.layout());
             }
@@ -310,7 +306,8 @@ impl Entry {
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
         let object = match self.value() {
-            Value::Object(object) => object.heap_bytes(),
+            // It counts itself, and so does the allocation that it is in.
+            Value::Object(object) => object.heap_bytes() - size_of::<Object>(),
             _ => 0,
         };
         self.shape().size() + object
@@ -328,16 +325,28 @@ impl Entry {
     }
 
     #[inline]
+    fn form(&self) -> Form {
+        Form::of(self.0.addr().get())
+    }
+
+    /// Where the clock is, and what follows it.
+    #[inline]
+    fn head(&self) -> *mut u8 {
+        // SAFETY: by (I) the allocation reaches beyond `head_at`.
+        unsafe { self.address().add(head_at(self.form())) }
+    }
+
+    #[inline]
     fn shape(&self) -> Shape {
-        let word = self.0.addr().get();
-        let (form, volatile) = (Form::of(word), word & VOLATILE != 0);
+        let (form, volatile) = (self.form(), self.is_volatile());
         // SAFETY: by (I) a varint of the key's length stands behind the clock, and for a string
         // another behind that.
         unsafe {
-            let (klen, wide) = read_length(self.address().add(CLOCK));
-            let vlen = match form.is_text() {
-                true => read_length(self.address().add(CLOCK + wide)).0,
-                false => 8,
+            let (klen, wide) = read_length(self.head().add(CLOCK));
+            let vlen = match form {
+                Form::Str | Form::Raw => read_length(self.head().add(CLOCK + wide)).0,
+                Form::Int => 8,
+                Form::Object => 0,
             };
             Shape {
                 form,
@@ -349,7 +358,8 @@ impl Entry {
     }
 
     /// Goes over to another shape: resizes, moves key and value to their new place, writes the
-    /// head. What the value has beyond the old length is left to the caller to write.
+    /// head. What the value has beyond the old length is left to the caller to write. Of both
+    /// shapes or of neither the form is `Object`, and the object stays at the beginning.
     fn reshape(&mut self, old: &Shape, new: &Shape, expire: Option<Ms>) {
         let clock = self.clock();
         let (from, to) = (old.key_at(), new.key_at());
@@ -385,38 +395,46 @@ impl Entry {
 
     /// Takes the object out, if there is one, and leaves a number in its place.
     pub(super) fn take_object(&mut self) -> Option<Box<Object>> {
-        let shape = self.shape();
-        if shape.form != Form::Object {
+        let old = self.shape();
+        if old.form != Form::Object {
             return None;
         }
-        let place = self.address();
-        self.0 = word(
-            place,
-            self.tag(),
-            &Shape {
-                form: Form::Int,
-                ..shape
-            },
-        );
-        // SAFETY: by (I) the value was a pointer from `Box::into_raw` owned by this entry. The word
-        // now says that these eight bytes are a number, which any written bytes are, so nobody will
-        // take the box again. The bytes are overwritten so that no pointer is ever read as a
-        // number.
-        unsafe {
-            let value = place.add(shape.value_at());
-            let object = value.cast::<*mut Object>().read_unaligned();
-            value.cast::<i64>().write_unaligned(0);
-            Some(Box::from_raw(object))
-        }
+        let new = Shape {
+            form: Form::Int,
+            vlen: 8,
+            ..old
+        };
+        let (clock, expire) = (self.clock(), self.expire());
+        let before = self.address();
+        let place = allocate(new.layout());
+        // SAFETY: by (I) `before` begins with an object, aligned, and has `klen` bytes of key at
+        // `old.key_at`; it is another allocation than `place`, which has `new.layout()`. The object
+        // is moved out once: its old place is freed with the layout that it has, without being
+        // dropped, and the word that led there is replaced below.
+        let object = unsafe {
+            write_head(place, &new, clock, expire);
+            ptr::copy_nonoverlapping(before.add(old.key_at()), place.add(new.key_at()), new.klen);
+            write_value(place, &new, New::Int(0));
+            let object = Box::new(before.cast::<Object>().read());
+            dealloc(before, old.layout());
+            object
+        };
+        self.0 = word(place, self.tag(), &new);
+        Some(object)
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        drop(self.take_object());
-        // SAFETY: by (I) the allocation has this layout and is this entry's own; the entry is not
-        // used after.
-        unsafe { dealloc(self.address(), self.shape().layout()) };
+        let (place, layout) = (self.address(), self.shape().layout());
+        // SAFETY: by (I) the allocation has this layout and is this entry's own, as is the object that
+        // it begins with in that form; the entry is not used after.
+        unsafe {
+            if self.form() == Form::Object {
+                place.cast::<Object>().drop_in_place();
+            }
+            dealloc(place, layout);
+        }
     }
 }
 
@@ -468,8 +486,9 @@ unsafe fn write_head(place: *mut u8, shape: &Shape, clock: u32, expire: Option<M
     // SAFETY: all of it lies before `key_at`, which is where `Shape` puts the end of exactly these
     // fields.
     unsafe {
-        place.cast::<[u8; CLOCK]>().write([a, b, c]);
-        let mut at = place.add(CLOCK);
+        let mut at = place.add(head_at(shape.form));
+        at.cast::<[u8; CLOCK]>().write([a, b, c]);
+        at = at.add(CLOCK);
         at = at.add(write_length(at, shape.klen));
         if shape.form.is_text() {
             at = at.add(write_length(at, shape.vlen));
@@ -480,22 +499,20 @@ unsafe fn write_head(place: *mut u8, shape: &Shape, clock: u32, expire: Option<M
     }
 }
 
-/// Writes a value; an object's box goes over to the bytes.
+/// Writes a value where its shape has it; an object is moved out of its box.
 ///
 /// # Safety
-/// `place` has room for `value.len()` bytes, which the value does not overlap.
+/// `place` has `shape.layout()`, the shape is that of the value, and the value does not overlap it.
 #[inline]
-unsafe fn write_value(place: *mut u8, value: New<'_>) {
-    // SAFETY: as the caller promises; numbers and pointers are written without regard to alignment.
+unsafe fn write_value(place: *mut u8, shape: &Shape, value: New<'_>) {
+    // SAFETY: behind the key are `vlen` bytes for text or number, the latter written without regard to alignment; an
+    // object has its room at the beginning, where the layout is aligned for it.
     unsafe {
+        let behind = place.add(shape.value_at());
         match value {
-            New::Text(bytes) => ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()),
-            New::Int(n) => place.cast::<i64>().write_unaligned(n),
-            New::Object(object) => {
-                place
-                    .cast::<*mut Object>()
-                    .write_unaligned(Box::into_raw(object));
-            }
+            New::Text(bytes) => ptr::copy_nonoverlapping(bytes.as_ptr(), behind, bytes.len()),
+            New::Int(n) => behind.cast::<i64>().write_unaligned(n),
+            New::Object(object) => place.cast::<Object>().write(*object),
         }
     }
 }

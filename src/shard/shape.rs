@@ -9,8 +9,11 @@
 
 use std::alloc::Layout;
 
+use super::object::Object;
+
 /// Every allocation's alignment, in bytes: it frees three bits of the address.
 const ALIGN: usize = 8;
+const _: () = assert!(align_of::<Object>() <= ALIGN);
 /// Bytes of the access clock.
 pub(super) const CLOCK: usize = 3;
 /// Strings from this length on always have room for an expiry.
@@ -57,8 +60,17 @@ pub(super) struct Shape {
     pub(super) volatile: bool,
     /// Bytes of the key.
     pub(super) klen: usize,
-    /// Bytes of the value.
+    /// Bytes of the value behind the key; an object is not there.
     pub(super) vlen: usize,
+}
+
+/// Where the clock is: an object stands before it, where every object may.
+#[inline]
+pub(super) fn head_at(form: Form) -> usize {
+    match form {
+        Form::Object => size_of::<Object>(),
+        Form::Str | Form::Int | Form::Raw => 0,
+    }
 }
 
 impl Shape {
@@ -70,7 +82,7 @@ impl Shape {
         } else {
             0
         };
-        CLOCK + width(self.klen) + vlen
+        head_at(self.form) + CLOCK + width(self.klen) + vlen
     }
 
     #[inline]
@@ -83,6 +95,7 @@ impl Shape {
         self.expire_at() + if self.has_room() { 8 } else { 0 }
     }
 
+    /// Where the key ends and what stands behind it begins.
     #[inline]
     pub(super) fn value_at(&self) -> usize {
         self.key_at() + self.klen
@@ -143,6 +156,17 @@ mod tests {
         assert_eq!(text(11, 64, false).size(), 80);
         assert_eq!(text(11, 64, true).size(), 96);
         assert_eq!(text(0, 0, false).size(), 8);
+    }
+
+    #[test]
+    fn an_object_under_a_key_of_12_takes_48() {
+        let object = |klen| Shape {
+            form: Form::Object,
+            vlen: 0,
+            ..text(klen, 0, false)
+        };
+        assert_eq!(object(12).size(), 48);
+        assert_eq!(object(13).size(), 64);
     }
 
     #[test]

@@ -306,7 +306,7 @@ fn one_shard_and_several_answer_as_redis_does_and_keep_it() {
                     done += 1;
                 }
                 _ => {
-                    let batch: Vec<Words> = (0..1 + random.below(40))
+                    let batch: Vec<Words> = (0..1 + random.below(80))
                         .flat_map(|_| maker.unit())
                         .collect();
                     client.run(&batch, &mut history);
@@ -322,6 +322,7 @@ fn one_shard_and_several_answer_as_redis_does_and_keep_it() {
             &history,
         );
         keys += state_now;
+        println!("part {part}: {done} commands, {state_now} keys");
         if kill {
             // Past the window of everysec by far.
             std::thread::sleep(Duration::from_millis(500));

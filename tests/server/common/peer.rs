@@ -10,7 +10,7 @@ use super::certs;
 use super::server::{end_with_parent, free_port};
 use super::wire::Wire;
 
-/// A running redis-server with an append-only file. Dropping it ends it.
+/// A running redis-server that keeps nothing. Dropping it ends it.
 pub struct Redis {
     dir: TempDir,
     port: u16,
@@ -53,8 +53,6 @@ impl Redis {
             "ca.pem",
             "--save",
             "",
-            "--appendonly",
-            "yes",
             "--enable-debug-command",
             "local",
             "--dir",
@@ -101,15 +99,6 @@ impl Redis {
     /// A new connection.
     pub fn connect(&self) -> Wire {
         Wire::tls(self.port, &certs::shared().2).expect("redis-server answers")
-    }
-
-    /// Stops it in good order and starts it again on its data.
-    pub fn restart(&mut self) {
-        // It closes without an answer, or says why it does not.
-        let _ = self.connect().try_call(&["SHUTDOWN"]);
-        self.child.wait().expect("our own child");
-        self.child = Self::spawn(&self.dir, self.port);
-        self.ready();
     }
 }
 
