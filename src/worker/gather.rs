@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::listing::Names;
 use super::carrier::Delivery;
+use super::listing::Names;
 use super::machine::CpuTime;
 use super::pubsub::TrackingReport;
 use super::stats::{Slow, Stats};
