@@ -108,6 +108,9 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// The version that brought libraries of functions (Redis 7.0).
+const LIBRARIES_SINCE: u16 = 10;
+
 /// Bytes behind the value in a payload: its version and its checksum.
 const FOOTER: usize = 2 + 8;
 /// Most bytes that the elements of a payload's value may take: as many as the arguments of one request may.
@@ -118,10 +121,47 @@ pub fn dump(value: &Value<'_>) -> Vec<u8> {
     let form = form(value);
     let mut out = vec![form.kind];
     write_value(value, &mut out);
-    out.extend_from_slice(&form.version.to_le_bytes());
-    let sum = crc64(&out);
-    out.extend_from_slice(&sum.to_le_bytes());
+    close(&mut out, form.version);
     out
+}
+
+/// Appends the footer of a payload.
+fn close(out: &mut Vec<u8>, version: u16) {
+    out.extend_from_slice(&version.to_le_bytes());
+    let sum = crc64(out);
+    out.extend_from_slice(&sum.to_le_bytes());
+}
+
+/// What stands before the text of each library of functions.
+const LIBRARY: u8 = 245;
+
+/// What FUNCTION DUMP answers for libraries of these texts.
+pub fn dump_libraries<'t>(texts: impl Iterator<Item = &'t [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for text in texts {
+        out.push(LIBRARY);
+        put_string(&mut out, text);
+    }
+    close(&mut out, LIBRARIES_SINCE);
+    out
+}
+
+/// The texts of the libraries in a payload.
+///
+/// # Errors
+/// As [`undump`]; [`Fault::Unknown`] for what is no library.
+pub fn undump_libraries(payload: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
+    let (body, version) = open(payload)?;
+    let mut reader = Reader::new(body, version).limit(LARGEST);
+    let mut texts = Vec::new();
+    loop {
+        match reader.byte() {
+            Ok(LIBRARY) => texts.push(reader.string()?),
+            Ok(other) => return Err(Fault::Unknown(other)),
+            Err(Fault::Short) => return Ok(texts),
+            Err(fault) => return Err(fault),
+        }
+    }
 }
 
 /// The value of a payload.
@@ -129,6 +169,18 @@ pub fn dump(value: &Value<'_>) -> Vec<u8> {
 /// # Errors
 /// [`Fault::Payload`] before anything of the value is looked at, then any other.
 pub fn undump(payload: &[u8]) -> Result<Owned, Fault> {
+    let (body, version) = open(payload)?;
+    let mut reader = Reader::new(body, version).limit(LARGEST);
+    let kind = reader.byte()?;
+    let value = reader.value(kind)?;
+    match reader.into_source() {
+        [] => Ok(value),
+        _ => Err(Fault::Damaged),
+    }
+}
+
+/// What a payload holds, and the version it is in.
+fn open(payload: &[u8]) -> Result<(&[u8], u16), Fault> {
     let (body, footer) = payload
         .len()
         .checked_sub(FOOTER)
@@ -142,11 +194,5 @@ pub fn undump(payload: &[u8]) -> Result<Owned, Fault> {
     if !known || crc64(&payload[..payload.len() - sum.len()]).to_le_bytes() != sum {
         return Err(Fault::Payload);
     }
-    let mut reader = Reader::new(body, version).limit(LARGEST);
-    let kind = reader.byte()?;
-    let value = reader.value(kind)?;
-    match reader.into_source() {
-        [] => Ok(value),
-        _ => Err(Fault::Damaged),
-    }
+    Ok((body, version))
 }

@@ -469,7 +469,11 @@ impl<'a> Decoder<'a> {
             }
             _ => Token::Wrong("invalid token"),
         };
-        (token, start)
+        match token {
+            // What is wrong may stand inside it.
+            Token::Wrong(_) => (token, self.at),
+            _ => (token, start),
+        }
     }
 
     fn number(&mut self) -> Token {

@@ -123,6 +123,17 @@ unsafe extern "C-unwind" fn guard(state: State) -> c_int {
     }
 }
 
+/// Raises an error with the position of whoever called.
+unsafe fn fail(state: State, text: &std::ffi::CStr) -> ! {
+    // SAFETY: as the module says, there is room for the two values.
+    unsafe {
+        ffi::luaL_where(state, 1);
+        ffi::lua_pushstring(state, text.as_ptr());
+        ffi::lua_concat(state, 2);
+        ffi::lua_error(state)
+    }
+}
+
 /// The longest pattern that is matched. The matcher of Lua 5.1 goes one call deeper for each item of a pattern, and
 /// does not look how deep it is.
 const PATTERN: usize = 8 << 10;
@@ -138,8 +149,7 @@ unsafe extern "C-unwind" fn match_bounded(state: State) -> c_int {
             if len > PATTERN && !bytes.is_null() {
                 let pattern = std::slice::from_raw_parts(bytes.cast::<u8>(), len);
                 if pattern.iter().any(|b| b"?*+-(".contains(b)) {
-                    ffi::lua_pushstring(state, c"pattern too complex".as_ptr());
-                    ffi::lua_error(state);
+                    fail(state, c"pattern too complex");
                 }
             }
         }
@@ -167,8 +177,7 @@ unsafe extern "C-unwind" fn unpack_bounded(state: State) -> c_int {
                 _ => ffi::lua_tonumber(state, 3),
             };
             if last - first >= RESULTS || first < -2147483648.0 || last > 2147483647.0 {
-                ffi::lua_pushstring(state, c"too many results to unpack".as_ptr());
-                ffi::lua_error(state);
+                fail(state, c"too many results to unpack");
             }
         }
         match ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1)) {

@@ -38,6 +38,9 @@ impl Shebang {
             let Some(flags) = word.strip_prefix("flags=") else {
                 return Err(format!("Unknown lua shebang option: {word}"));
             };
+            if flags.is_empty() {
+                continue;
+            }
             for flag in flags.split(',') {
                 match flag {
                     "no-writes" => shebang.no_writes = true,

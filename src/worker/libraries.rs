@@ -1,4 +1,4 @@
-//! FUNCTION LOAD, DELETE and FLUSH: the libraries of functions and their place in the log.
+//! FUNCTION LOAD, DELETE, FLUSH and RESTORE: the libraries of functions and their place in the log.
 //!
 //! They run where the shard is that keeps the libraries. The change goes into that shard, and so into its log, and onto
 //! the shelf on which every core finds what is in force.
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Worker;
 use super::clock::{nanos, ticks};
 use crate::command::{Command, Error, LibraryCmd};
+use crate::rdb::{Fault, undump_libraries};
 use crate::resp::{Proto, Reply};
 use crate::script::{Libraries, Library, inspect};
 
@@ -26,6 +27,7 @@ impl Worker {
             LibraryCmd::Load => self.function_load(argv),
             LibraryCmd::Delete => self.function_delete(argv[2]).map(|()| None),
             LibraryCmd::Flush => self.function_flush(argv).map(|()| None),
+            LibraryCmd::Restore => self.function_restore(argv).map(|()| None),
         };
         let mut reply = Reply { buf: out, proto };
         match &result {
@@ -70,10 +72,8 @@ impl Worker {
                 "ERR Function {taken} already exists"
             )));
         }
-        let slot = 0;
-        self.ks.at(slot).set_library(name.as_bytes(), Some(code));
         all.insert(name.clone(), Arc::new(library));
-        self.shared.sources.shelf.replace(all);
+        self.put_libraries(all);
         Ok(Some(name))
     }
 
@@ -83,8 +83,7 @@ impl Worker {
         if known.is_none() {
             return Err(Error::Text("ERR Library not found"));
         }
-        self.ks.at(0).set_library(name, None);
-        self.shared.sources.shelf.replace(all);
+        self.put_libraries(all);
         Ok(())
     }
 
@@ -99,12 +98,72 @@ impl Worker {
             }
             _ => return Err(Error::subcommand_syntax(argv)),
         }
-        let all = self.shared.sources.shelf.all();
-        for name in all.keys() {
+        self.put_libraries(Libraries::new());
+        Ok(())
+    }
+
+    fn function_restore(&mut self, argv: &[&[u8]]) -> Result<(), Error> {
+        let (mut flush, mut replace) = (false, false);
+        match argv[3..] {
+            [] => {}
+            [how] => match how.to_ascii_lowercase().as_slice() {
+                b"append" => {}
+                b"replace" => replace = true,
+                b"flush" => flush = true,
+                _ => {
+                    return Err(Error::Text(
+                        "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
+                    ));
+                }
+            },
+            _ => return Err(Error::subcommand_syntax(argv)),
+        }
+        let texts = undump_libraries(argv[2]).map_err(|fault| {
+            Error::Text(match fault {
+                Fault::Payload => "ERR DUMP payload version or checksum are wrong",
+                Fault::Unknown(_) => "ERR given type is not a function",
+                _ => "ERR Failed loading functions: the payload cannot be read",
+            })
+        })?;
+        let mut all = match flush {
+            true => Libraries::new(),
+            false => Libraries::clone(&self.shared.sources.shelf.all()),
+        };
+        // All of them or none.
+        for text in texts {
+            let library = inspect(&text, nanos)?;
+            if !replace && all.contains_key(&library.name) {
+                let name = library.name;
+                return Err(Error::message(format!("ERR Library {name} already exists")));
+            }
+            all.remove(&library.name);
+            if let Some(taken) = collision(&all, &library) {
+                return Err(Error::message(format!(
+                    "ERR Function {taken} already exists"
+                )));
+            }
+            all.insert(library.name.clone(), Arc::new(library));
+        }
+        self.put_libraries(all);
+        Ok(())
+    }
+
+    /// Puts other libraries in their place, and into the log what that changes.
+    fn put_libraries(&mut self, all: Libraries) {
+        let before = self.shared.sources.shelf.all();
+        for name in before.keys().filter(|name| !all.contains_key(*name)) {
             self.ks.at(0).set_library(name.as_bytes(), None);
         }
-        self.shared.sources.shelf.replace(Libraries::new());
-        Ok(())
+        for (name, library) in &all {
+            if before
+                .get(name)
+                .is_none_or(|was| !Arc::ptr_eq(was, library))
+            {
+                let code = Some(&*library.code);
+                self.ks.at(0).set_library(name.as_bytes(), code);
+            }
+        }
+        self.shared.sources.shelf.replace(all);
     }
 }
 

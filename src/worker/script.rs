@@ -539,6 +539,12 @@ impl Worker {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
             return Err(Error::Text(text));
         }
+        if matches!(row.name, "xread" | "xreadgroup") && blocks(argv) {
+            return Err(Error::message(format!(
+                "ERR {} command is not allowed with BLOCK option from scripts",
+                String::from_utf8_lossy(argv[0])
+            )));
+        }
         let db = script.who.seat.db;
         match row.run {
             Run::Data(f) => {
@@ -716,4 +722,14 @@ impl Worker {
             self.refuse_queued();
         }
     }
+}
+
+/// Whether XREAD or XREADGROUP has the option BLOCK.
+fn blocks(argv: &[&[u8]]) -> bool {
+    let options = argv
+        .iter()
+        .take_while(|word| !word.eq_ignore_ascii_case(b"streams"));
+    options
+        .skip(1)
+        .any(|word| word.eq_ignore_ascii_case(b"block"))
 }

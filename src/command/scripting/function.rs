@@ -16,6 +16,8 @@ pub enum LibraryCmd {
     Delete,
     /// FUNCTION FLUSH
     Flush,
+    /// FUNCTION RESTORE
+    Restore,
 }
 
 const FUNCTION: Command = Command {
@@ -92,6 +94,23 @@ const SUBCOMMANDS: &[Command] = &[
         syntax: "[ASYNC | SYNC]",
         run: change(LibraryCmd::Flush),
         ..CHANGE
+    },
+    Command {
+        name: "function|restore",
+        arity: -3,
+        flags: flag::WRITE | flag::DENYOOM | flag::NOSCRIPT,
+        complexity: "O(N) where N is the number of functions on the payload",
+        summary: "Takes the libraries of a payload of FUNCTION DUMP.",
+        syntax: "serialized-value [FLUSH | APPEND | REPLACE]",
+        run: change(LibraryCmd::Restore),
+        ..CHANGE
+    },
+    Command {
+        name: "function|dump",
+        complexity: "O(N) where N is the number of functions",
+        summary: "Makes a payload of all libraries.",
+        run: Run::Session(SessionCmd::FunctionDump),
+        ..FUNCTION
     },
     Command {
         name: "function|list",

@@ -165,6 +165,8 @@ pub enum SessionCmd {
     ScriptDebug,
     /// FUNCTION LIST
     FunctionList,
+    /// FUNCTION DUMP
+    FunctionDump,
     /// FUNCTION STATS
     FunctionStats,
     /// FUNCTION KILL

@@ -1,4 +1,4 @@
-//! FUNCTION LIST, STATS and KILL: what there is of libraries, and what runs.
+//! FUNCTION LIST, DUMP, STATS and KILL: what there is of libraries, and what runs.
 //!
 //! Source: the Redis command pages of the family.
 
@@ -7,6 +7,7 @@ use super::super::client::Client;
 use super::super::clock::nanos;
 use super::super::tick::Flow;
 use crate::command::{Error, SessionCmd, glob_matches};
+use crate::rdb::dump_libraries;
 use crate::resp::Reply;
 use crate::script::{Kind, Library};
 
@@ -21,6 +22,11 @@ impl Worker {
         match session {
             SessionCmd::FunctionList => self.function_list(client, argv)?,
             SessionCmd::FunctionStats => self.function_stats(client),
+            SessionCmd::FunctionDump => {
+                let all = self.shared.sources.shelf.all();
+                let payload = dump_libraries(all.values().map(|library| &*library.code));
+                self.reply(client).bulk(payload);
+            }
             _ => self.kill_script(client, Kind::Function)?,
         }
         Ok(Flow::Next)

@@ -96,9 +96,10 @@ impl Worker {
             | SessionCmd::ScriptFlush
             | SessionCmd::ScriptKill
             | SessionCmd::ScriptDebug => self.script_admin(client, session, argv),
-            SessionCmd::FunctionList | SessionCmd::FunctionStats | SessionCmd::FunctionKill => {
-                self.function_admin(client, session, argv)
-            }
+            SessionCmd::FunctionList
+            | SessionCmd::FunctionDump
+            | SessionCmd::FunctionStats
+            | SessionCmd::FunctionKill => self.function_admin(client, session, argv),
             SessionCmd::Debug => self.debug(client, index, argv),
             SessionCmd::Shutdown => self.shutdown(client, argv),
             SessionCmd::Lastsave
