@@ -140,7 +140,9 @@ fn meets_both(name: &str, certificate: Certificate, program: impl Fn(&Home) -> C
 fn in_python(script: &str) {
     meets_both(script, Certificate::Shown, |_| {
         let mut command = Command::new(python::python());
-        command.arg("-B").arg(programs().join("python").join(script));
+        command
+            .arg("-B")
+            .arg(programs().join("python").join(script));
         command
     });
 }
