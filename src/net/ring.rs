@@ -35,10 +35,8 @@ pub enum Kind {
     Wake = 4,
     /// A log write or sync ended; the index is the operation's.
     Log = 5,
-    /// The idle timer.
-    Timer = 6,
     /// A cancellation ended; nothing waits for it.
-    Cancel = 7,
+    Cancel = 6,
 }
 
 /// A completion's address: what kind, which one, and which generation of it.
@@ -73,8 +71,7 @@ impl Token {
             3 => Kind::Send,
             4 => Kind::Wake,
             5 => Kind::Log,
-            6 => Kind::Timer,
-            7 => Kind::Cancel,
+            6 => Kind::Cancel,
             _ => return None,
         };
         Some(Token {
@@ -338,14 +335,6 @@ impl Ring {
         self.push(entry, token);
     }
 
-    /// Completes with `token` after `after`, which must stay in place until the submission.
-    ///
-    /// # Safety
-    /// `after` must outlive the next enter.
-    pub unsafe fn timer(&mut self, after: *const Timespec, token: Token) {
-        self.push(opcode::Timeout::new(after).build(), token);
-    }
-
     /// Cancels the operation that carries `token`.
     pub fn cancel(&mut self, token: Token) {
         let entry = opcode::AsyncCancel::new(token.encode()).build();
@@ -422,25 +411,6 @@ impl Ring {
             more: cqueue::more(entry.flags()),
         })
     }
-
-    /// Raises `eventfd` at each completion, while enabled.
-    ///
-    /// # Errors
-    /// What `IORING_REGISTER_EVENTFD` answers.
-    pub fn register_eventfd(&mut self, eventfd: RawFd) -> io::Result<()> {
-        self.submitter.register_eventfd(eventfd)?;
-        self.cq.disable_eventfd();
-        Ok(())
-    }
-
-    /// Switches the eventfd on before the thread sleeps elsewhere, off when it is back.
-    pub fn eventfd(&mut self, on: bool) {
-        if on {
-            self.cq.enable_eventfd();
-        } else {
-            self.cq.disable_eventfd();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -455,7 +425,7 @@ mod tests {
             Kind::Send,
             Kind::Wake,
             Kind::Log,
-            Kind::Timer,
+            Kind::Cancel,
         ] {
             let token = Token::new(kind, 0xffff_ffff, 0xdead_beef);
             assert_eq!(Token::decode(token.encode()), Some(token));

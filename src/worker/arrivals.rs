@@ -26,9 +26,7 @@ impl Worker {
         self.intake = 0;
         self.more_completions = false;
         while let Some(completion) = self.ring.completion() {
-            if completion.token.kind != Kind::Timer {
-                n += 1;
-            }
+            n += 1;
             match completion.token.kind {
                 Kind::Recv => self.received(completion),
                 Kind::Send => self.sent(completion),
@@ -45,7 +43,7 @@ impl Worker {
                         self.ring.watch(bell, Token::new(Kind::Wake, 0, 0));
                     }
                 }
-                Kind::Timer | Kind::Cancel => {}
+                Kind::Cancel => {}
             }
             if self.intake >= INTAKE {
                 self.more_completions = self.ring.has_completions();

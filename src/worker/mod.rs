@@ -42,8 +42,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glommio::io::BufferedFile;
-use io_uring::types::Timespec;
 use rustls::ServerConfig;
 
 use blocked::Blocked;
@@ -327,10 +325,6 @@ impl Worker {
 
     /// Serves until told to stop. Returns why the core had to give up, if it had to.
     pub async fn run(mut self) -> Result<(), String> {
-        let sleeper = match Sleeper::new(&mut self.ring).await {
-            Ok(sleeper) => sleeper,
-            Err(e) => return Err(format!("core {}: {e}", self.core)),
-        };
         let bell_fd = self.mesh.inbox().bell();
         let rope = self.mesh.inbox().rope();
         let bell: Rc<dyn Fn()> = Rc::new(move || mesh::pull(rope));
@@ -362,7 +356,7 @@ impl Worker {
             } else {
                 self.empty_ticks + 1
             };
-            self.rest(&sleeper).await;
+            self.rest().await;
         }
     }
 
@@ -477,8 +471,12 @@ impl Worker {
         self.mesh.flush();
     }
 
-    /// Enters the ring, or sleeps in the executor when nothing has happened for a while.
-    async fn rest(&mut self, sleeper: &Sleeper) {
+    /// Enters the ring and waits there, shortly while there is something to do, else until something comes.
+    ///
+    /// It waits in its own ring, never in the executor: Linux 6.18 was seen to lose the wake from the one to the other
+    /// on a crowded machine, and the core slept on. The executor has its turn ten times a second, and every
+    /// millisecond while it runs an errand.
+    async fn rest(&mut self) {
         let now = self.clock.now_us;
         if self.log.has_errands() && now - self.last_yield >= 1000
             || now - self.last_yield >= CRON_US
@@ -509,15 +507,13 @@ impl Worker {
             return;
         }
         let until = self.next_deadline().saturating_sub(now);
-        if self.empty_ticks < EMPTY_TICKS {
+        let until = Duration::from_micros(until);
+        if self.empty_ticks < EMPTY_TICKS || self.log.has_errands() {
             let (target, min_wait) = self.patience.wait(self.settings.server.max_wait);
-            let timeout = LONGEST_WAIT.min(Duration::from_micros(until));
-            self.ring.enter(sends + target, min_wait, timeout);
+            self.ring
+                .enter(sends + target, min_wait, LONGEST_WAIT.min(until));
         } else {
-            sleeper
-                .sleep(&mut self.ring, Duration::from_micros(until.max(1)))
-                .await;
-            self.last_yield = now;
+            self.ring.enter(1, Duration::ZERO, until);
         }
         self.mesh.inbox().wake_up();
     }
@@ -537,55 +533,5 @@ impl Worker {
             at = at.min(end);
         }
         at
-    }
-}
-
-/// The way to sleep in the executor until the side ring has something.
-///
-/// glommio has no public way to wait for a descriptor, but reads any file it has opened. So a file
-/// is opened through glommio, and its descriptor is made to mean the ring's eventfd: reading it
-/// ends when the ring completes something.
-struct Sleeper {
-    file: BufferedFile,
-    after: std::cell::Cell<Timespec>,
-}
-
-impl Sleeper {
-    async fn new(ring: &mut Ring) -> std::io::Result<Sleeper> {
-        let file = BufferedFile::open("/dev/null")
-            .await
-            .map_err(|e| std::io::Error::other(format!("cannot open /dev/null: {e}")))?;
-        // SAFETY: plain system calls on descriptors that are open; the eventfd's own number is
-        // closed once the file's number means it.
-        unsafe {
-            let eventfd = libc::eventfd(0, libc::EFD_CLOEXEC);
-            if eventfd < 0 {
-                return Err(std::io::Error::last_os_error());
-            }
-            let done = libc::dup3(eventfd, file.as_raw_fd(), libc::O_CLOEXEC);
-            libc::close(eventfd);
-            if done < 0 {
-                return Err(std::io::Error::last_os_error());
-            }
-        }
-        ring.register_eventfd(file.as_raw_fd())?;
-        Ok(Sleeper {
-            file,
-            after: std::cell::Cell::new(Timespec::new()),
-        })
-    }
-
-    async fn sleep(&self, ring: &mut Ring, most: Duration) {
-        self.after.set(Timespec::from(most));
-        // SAFETY: the cell lives in `self`, which is borrowed until the timer was submitted by
-        // the poll below.
-        unsafe { ring.timer(self.after.as_ptr(), Token::new(Kind::Timer, 0, 0)) };
-        ring.eventfd(true);
-        ring.poll();
-        if !ring.has_completions() {
-            // An error only costs the sleep.
-            let _ = self.file.read_at(0, 8).await;
-        }
-        ring.eventfd(false);
     }
 }

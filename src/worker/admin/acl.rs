@@ -131,30 +131,27 @@ impl Worker {
         let gather = self.open_gather(client, index, cores + 1, then(|reply| reply.ok()));
         let shared = self.shared.clone();
         let core = self.core;
-        glommio::spawn_local(async move {
-            let work = move || {
-                let (removed, result) = match shared.load_users() {
-                    Ok(removed) => (removed, Ok(())),
-                    Err(why) => (Vec::new(), Err(why)),
-                };
-                let question = Arc::new(Question::Users {
-                    removed,
-                    asker: Some(asker),
-                });
-                for inbox in &shared.inboxes {
-                    inbox.push(Message::Ask {
-                        from: Asker::Core { core, gather },
-                        question: question.clone(),
-                    });
-                }
-                shared.inboxes[core].push(Message::Answer {
-                    gather,
-                    answer: Box::new(Answer::Ended(result)),
-                });
+        let work = move || {
+            let (removed, result) = match shared.load_users() {
+                Ok(removed) => (removed, Ok(())),
+                Err(why) => (Vec::new(), Err(why)),
             };
-            glommio::executor().spawn_blocking(work).await;
-        })
-        .detach();
+            let question = Arc::new(Question::Users {
+                removed,
+                asker: Some(asker),
+            });
+            for inbox in &shared.inboxes {
+                inbox.push(Message::Ask {
+                    from: Asker::Core { core, gather },
+                    question: question.clone(),
+                });
+            }
+            shared.inboxes[core].push(Message::Answer {
+                gather,
+                answer: Box::new(Answer::Ended(result)),
+            });
+        };
+        self.run_aside(work);
         tracing::info!(client = %client.addr, "ACL LOAD");
         Ok(Flow::Wait)
     }

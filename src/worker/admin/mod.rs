@@ -207,15 +207,22 @@ impl Worker {
         });
         let gather = self.open_gather(client, index, 1, then);
         let inbox = self.shared.inboxes[self.core].clone();
-        glommio::spawn_local(async move {
-            let result = glommio::executor().spawn_blocking(work).await;
+        let work = move || {
             inbox.push(Message::Answer {
                 gather,
-                answer: Box::new(Answer::Ended(result)),
+                answer: Box::new(Answer::Ended(work())),
             });
-        })
-        .detach();
+        };
+        self.run_aside(work);
         Flow::Wait
+    }
+
+    /// Runs what blocks on the executor's blocking thread. It tells the core when it is done by a message.
+    fn run_aside(&mut self, work: impl FnOnce() + Send + 'static) {
+        glommio::spawn_local(async move { glommio::executor().spawn_blocking(work).await })
+            .detach();
+        // The executor has its turn at the end of this tick.
+        self.last_yield = 0;
     }
 
     /// Answers a question.
