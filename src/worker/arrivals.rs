@@ -365,7 +365,9 @@ impl Worker {
             }
             let owed = client.conn.owed() as u64;
             let limit = client.output_limit(&limits);
-            if limit.hard > 0 && owed > limit.hard {
+            // One that is closed already may be here once more, until the ring has let go of it.
+            let open = client.conn.phase != Phase::Shut;
+            if open && limit.hard > 0 && owed > limit.hard {
                 tracing::warn!(client = %client.addr, owed, "closed: it does not read its replies");
                 self.stats.output_limit_closes += 1;
                 self.close(index);

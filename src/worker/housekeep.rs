@@ -142,9 +142,10 @@ impl Worker {
             let soft = client.output_limit(&limits).soft_for.as_millis() as u64;
             // Who listens need not say anything.
             let listens = client.subs.is_some() || client.monitors;
-            let slow = client
-                .over_soft_since
-                .is_some_and(|at| now.saturating_sub(at) > soft);
+            let slow = client.conn.phase != Phase::Shut
+                && client
+                    .over_soft_since
+                    .is_some_and(|at| now.saturating_sub(at) > soft);
             if slow {
                 self.stats.output_limit_closes += 1;
             }
