@@ -1,7 +1,7 @@
 //! COMMAND and its subcommands, and ACL CAT: the table told to clients.
 
 mod arguments;
-mod syntax;
+pub(super) mod syntax;
 
 use super::glob;
 use super::help::help;

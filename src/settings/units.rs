@@ -74,7 +74,7 @@ pub fn parse_span(text: &str, unit: Unit) -> Result<Duration, String> {
                 "must have a unit: write {n}ms or {n}s, for example"
             ));
         }
-        ("ms", _) => 1000,
+        ("", Unit::Millis) | ("ms", _) => 1000,
         ("m" | "min", _) => 60_000_000,
         ("h", _) => 3_600_000_000,
         ("d", _) => 86_400_000_000,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Worker;
 use super::client::Client;
 use crate::acl::{self, Context, DEFAULT, Denied, Event, Reason, User};
-use crate::command::{Command, Error, flag};
+use crate::command::{Command, Error, Topic, flag};
 use crate::net::conn::Phase;
 
 const NOAUTH: Error = Error::Text("NOAUTH Authentication required.");
@@ -133,11 +133,15 @@ impl Worker {
         let users = self.users.clone();
         let default_asks = users.must_authenticate();
         let mut gone = Vec::new();
+        let mut changed = Vec::new();
         for (index, client) in self.clients.iter_mut() {
             let name = client.user.name();
             match users.get(name) {
                 Some(same) if Arc::ptr_eq(same, &client.user) => {}
-                Some(user) if !removed.iter().any(|r| r == name) => client.user = user.clone(),
+                Some(user) if !removed.iter().any(|r| r == name) && hears(client, user) => {
+                    client.user = user.clone();
+                    changed.push(index);
+                }
                 _ => {
                     // It may do nothing more, however long its end takes.
                     client.user = Arc::new(User::new(DEFAULT));
@@ -153,6 +157,7 @@ impl Worker {
         for index in gone {
             self.close(index);
         }
+        self.judge_waits(&changed);
     }
 
     /// Closes a client that has its answer and whose user is gone.
@@ -161,6 +166,22 @@ impl Worker {
             client.conn.phase = Phase::Draining;
         }
     }
+}
+
+/// Whether `user` may listen to everything that a client listens to; one that may not is closed, as in Redis.
+fn hears(client: &Client, user: &User) -> bool {
+    let Some(subs) = &client.subs else {
+        return true;
+    };
+    [Topic::Channel, Topic::Pattern, Topic::Shard]
+        .into_iter()
+        .all(|topic| {
+            let pattern = topic == Topic::Pattern;
+            let names = subs.names(topic);
+            names
+                .iter()
+                .all(|name| acl::channel_allowed(user, name, pattern))
+        })
 }
 
 fn context_of(client: &Client) -> Context {

@@ -33,8 +33,14 @@ impl Worker {
                 Kind::Accept => self.accepted(completion),
                 Kind::Log => {
                     let (index, now) = (completion.token.index, self.clock.now_us);
-                    self.log
+                    let took = self
+                        .log
                         .completed(index, completion.result, now, &mut self.ring);
+                    if let Some((event, us)) = took
+                        && us.saturating_mul(1000) >= self.event_ns
+                    {
+                        self.note_event(event, us * 1000);
+                    }
                 }
                 Kind::Wake => {
                     self.mesh.inbox().hush();
@@ -363,7 +369,9 @@ impl Worker {
             }
             let owed = client.conn.owed() as u64;
             let limit = client.output_limit(&limits);
-            if limit.hard > 0 && owed > limit.hard {
+            // One that is closed already may be here once more, until the ring has let go of it.
+            let open = client.conn.phase != Phase::Shut;
+            if open && limit.hard > 0 && owed > limit.hard {
                 tracing::warn!(client = %client.addr, owed, "closed: it does not read its replies");
                 self.stats.output_limit_closes += 1;
                 self.close(index);

@@ -27,10 +27,11 @@ impl Worker {
         number: u16,
         argv: &[&[u8]],
     ) -> Flow {
-        let waits = command::by_id(number).is_some_and(|row| row.has(flag::BLOCKING));
-        let wait = match waits {
-            true => self.await_owner(client, index, core),
-            false => 0,
+        let blocking = command::by_id(number).filter(|row| row.has(flag::BLOCKING));
+        let waits = blocking.is_some();
+        let wait = match blocking {
+            Some(row) => self.await_owner(client, index, ((row, number), argv), core),
+            None => 0,
         };
         let item = Item {
             client: (index, client.conn.generation()),

@@ -7,6 +7,7 @@
 mod acl;
 mod admin;
 mod answers;
+mod audience;
 mod blocking;
 mod canary;
 mod clients;
@@ -36,6 +37,7 @@ mod startup;
 mod streams;
 mod swapdb;
 mod tls;
+mod waking;
 mod walks;
 mod whole;
 mod zsets;

@@ -5,6 +5,7 @@
 //! where there is one; `laws` to what has to hold for any request.
 
 mod bits;
+mod bypass;
 mod databases;
 mod docs;
 mod dump;

@@ -7,6 +7,7 @@ use super::{How, Unserved, names, wants};
 use crate::command::{Command, Error, Nil, Run, flag};
 use crate::resp::Reply;
 use crate::worker::Worker;
+use crate::worker::access::Moment;
 use crate::worker::client::{Client, ReplyMode, Waiting};
 use crate::worker::dispatch::Seat;
 use crate::worker::gather::{Answer, Asker};
@@ -23,10 +24,15 @@ pub(super) struct Mine {
     client: Id,
     /// Whether it wants no reply (CLIENT REPLY).
     silent: bool,
+    /// The command, where the owner of its keys has it.
+    asked: Option<Asked>,
     place: Place,
     /// Whether it is known to wait: a command that was sent to another core may be answered at once.
     pub(super) known: bool,
 }
+
+/// A command that waits: its row, number and arguments.
+type Asked = ((&'static Command, u16), Vec<Vec<u8>>);
 
 /// Who decides how a wait ends.
 enum Place {
@@ -67,6 +73,8 @@ pub enum End {
         /// Who is told whether somebody waited.
         asker: Asker,
     },
+    /// The rules have changed, and its user may not do this any more.
+    Denied(Error),
     /// The client is gone.
     Gone,
 }
@@ -81,20 +89,30 @@ impl End {
         match self {
             End::Unblock { error: true, .. } => UNBLOCKED.write(&mut reply),
             End::Time | End::Unblock { .. } => nil.write(&mut reply),
+            End::Denied(why) => why.write(&mut reply),
             End::Gone => {}
         }
     }
 
     fn is_error(&self) -> bool {
-        matches!(self, End::Unblock { error: true, .. })
+        matches!(self, End::Unblock { error: true, .. } | End::Denied(_))
     }
 }
 
 impl Mine {
-    pub(super) fn in_line(client: Id, silent: bool, owner: usize, known: bool) -> Mine {
+    pub(super) fn in_line(
+        client: Id,
+        silent: bool,
+        asked: ((&'static Command, u16), &[&[u8]]),
+        owner: usize,
+        known: bool,
+    ) -> Mine {
+        let (row, argv) = asked;
+        let args = argv.iter().map(|arg| arg.to_vec()).collect();
         Mine {
             client,
             silent,
+            asked: Some((row, args)),
             place: Place::Line(owner),
             known,
         }
@@ -108,11 +126,12 @@ impl Worker {
         &mut self,
         client: &mut Client,
         index: u32,
+        asked: ((&'static Command, u16), &[&[u8]]),
         owner: usize,
     ) -> u64 {
         let id = self.new_wait();
         let silent = client.reply != ReplyMode::On;
-        let mine = Mine::in_line(client.at(index), silent, owner, false);
+        let mine = Mine::in_line(client.at(index), silent, asked, owner, false);
         self.blocked.mine.insert(id.number, mine);
         client.waiting = Waiting::Blocked(id.number);
         id.number
@@ -183,6 +202,7 @@ impl Worker {
         let mine = Mine {
             client: client.at(index),
             silent: client.reply != ReplyMode::On,
+            asked: None,
             place: Place::Spread(Box::new(spread)),
             known: true,
         };
@@ -207,6 +227,7 @@ impl Worker {
         let mine = Mine {
             client: client.at(index),
             silent: client.reply != ReplyMode::On,
+            asked: None,
             place: Place::Pause(deadline, answer),
             known: true,
         };
@@ -431,6 +452,56 @@ impl Worker {
             }
             Some(_) => self.end_wait(id, End::Gone),
             None => {}
+        }
+    }
+
+    /// The users of these clients have changed: what they wait for is checked again, and ends where it is not allowed any
+    /// more.
+    pub(in crate::worker) fn judge_waits(&mut self, changed: &[u32]) {
+        if changed.is_empty() || self.blocked.mine.is_empty() {
+            return;
+        }
+        let mut waits = Vec::new();
+        for (number, mine) in &self.blocked.mine {
+            let asked = match (&mine.asked, &mine.place) {
+                (Some(asked), _) => asked.clone(),
+                (None, Place::Spread(spread)) => (spread.row, spread.args.clone()),
+                (None, _) => continue,
+            };
+            if changed.contains(&mine.client.index) && self.clients.holds(mine.client) {
+                waits.push((*number, mine.client.index, asked));
+            }
+        }
+        for (number, index, (row, args)) in waits {
+            let Some(mut client) = self.clients.take(index) else {
+                continue;
+            };
+            let argv: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let denied = match client.trusted {
+                true => None,
+                false => self.denies(&mut client, row, &argv, Moment::Arrival),
+            };
+            self.clients.put(index, client);
+            if let Some(why) = denied {
+                self.end_from_here(number, End::Denied(why));
+            }
+        }
+    }
+
+    /// Ends the wait of a client of this core, wherever that is decided.
+    fn end_from_here(&mut self, number: u64, end: End) {
+        let wait = WaitId {
+            core: self.core,
+            number,
+        };
+        match self.blocked.mine.get(&number).map(|mine| &mine.place) {
+            Some(Place::Line(owner)) if *owner != self.core => {
+                let owner = *owner;
+                // Behind the command itself.
+                self.send_forwarding();
+                self.mesh.send(owner, Message::Leave { wait, end });
+            }
+            _ => self.end_wait(wait, end),
         }
     }
 

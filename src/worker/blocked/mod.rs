@@ -159,9 +159,10 @@ impl Worker {
     ) -> Flow {
         let id = self.new_wait();
         let (at, silent) = (client.at(index), client.reply != ReplyMode::On);
-        self.blocked
-            .mine
-            .insert(id.number, Mine::in_line(at, silent, self.core, true));
+        self.blocked.mine.insert(
+            id.number,
+            Mine::in_line(at, silent, (row, argv), self.core, true),
+        );
         client.waiting = Waiting::Blocked(id.number);
         self.join_here(id, at, (0, silent), Seat::of(client), row, argv, wait);
         Flow::Wait
