@@ -187,6 +187,27 @@ fn a_script_that_wrote_is_not_ended_and_leaves_nothing_half_done() {
 }
 
 #[test]
+fn a_shutdown_without_saving_ends_a_script_that_wrote() {
+    for shards in [1, 3] {
+        let mut home = Home::new();
+        home.shards(shards).fsync("always");
+        let mut server = home.start();
+        let mut wire = server.connect();
+        wire.call(&["SET", "before", "1"]);
+        wire.call(&["CONFIG", "SET", "busy-reply-threshold", "100"]);
+        let script = "redis.call('SET', 'half', 'x') while true do end";
+        let _runs = start_busy(&server, &["EVAL", script, "0"]);
+        until_busy(&mut wire);
+        assert!(wire.call(&["SHUTDOWN"]).text().starts_with("BUSY"));
+        wire.ask(&["SHUTDOWN", "NOSAVE"]).expect("sent");
+        server.wait();
+        let server = home.start();
+        let mut wire = server.connect();
+        assert_eq!(wire.call(&["EXISTS", "before", "half"]).int(), 1);
+    }
+}
+
+#[test]
 fn what_a_script_does_on_many_shards_is_whole_and_durable() {
     let mut home = Home::new();
     home.shards(3).fsync("always");
