@@ -35,7 +35,7 @@ enum Invalid {
 }
 
 /// Nesting that our own stack bears, whatever the settings say.
-const DEEPEST: i64 = 4000;
+const DEEPEST: i64 = 1000;
 
 impl Default for Config {
     fn default() -> Config {

@@ -16,7 +16,7 @@ use super::desk::{Answer, Ask, Desk};
 
 /// Bytes of such a stack: address space, of which only what is used takes memory. Lua nests 200 calls of C functions
 /// at most, and what of ours goes deeper is bounded with this in mind.
-const STACK: usize = 4 << 20;
+const STACK: usize = 16 << 20;
 
 /// How a script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

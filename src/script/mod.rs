@@ -24,6 +24,8 @@ mod raw;
 mod sandbox;
 mod shebang;
 mod sources;
+#[cfg(test)]
+mod tests;
 
 pub use desk::{Answer, Ask};
 pub use engine::{Engine, Program, check_syntax, hex, inspect, sha1, unhex};

@@ -233,7 +233,13 @@ impl Worker {
             && self.promises.is_empty()
             && matches!(self.home, Home::Here);
         let since = self.stopping.unwrap_or_default();
-        let stuck = self.clock.now_us.saturating_sub(since) > 4 * DRAIN_MS * 1000;
+        // A script that is over its time and has written cannot be ended: what it did is given up.
+        let patience = if self.shared.is_busy() {
+            DRAIN_MS / 10
+        } else {
+            4 * DRAIN_MS
+        };
+        let stuck = self.clock.now_us.saturating_sub(since) > patience * 1000;
         if !quiet && !self.closing_log && stuck {
             self.unclosed = Some(format!(
                 "core {}: what was under way does not end; the log is left as a crash would leave it",

@@ -31,6 +31,7 @@ mod nonces;
 mod oracle;
 mod pubsub;
 mod resp;
+mod scripts;
 mod shutdown;
 mod sorting;
 mod startup;

@@ -60,6 +60,14 @@ fn every_prefix_of_effects_is_complete_or_broken() {
             object: b"Pxyz",
             expire: Some(9),
         },
+        Effect::Library {
+            name: b"lib",
+            code: Some(b"#!lua name=lib"),
+        },
+        Effect::Library {
+            name: b"lib",
+            code: None,
+        },
     ];
     let mut ends = vec![0];
     for effect in &all {

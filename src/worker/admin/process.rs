@@ -71,6 +71,12 @@ impl Worker {
                 Some(_) => "ERR The shutdown is under way and cannot be taken back.",
             }));
         }
+        if !how.nosave
+            && self.shared.is_busy()
+            && let Some(busy) = self.busy_text()
+        {
+            return Err(busy);
+        }
         if how.save && !self.log.is_on() {
             return Err(Error::Text(
                 "ERR Nothing can be saved: persistence.appendonly is off. SHUTDOWN NOSAVE drops the data",
