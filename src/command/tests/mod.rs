@@ -15,6 +15,7 @@ mod laws;
 mod list;
 mod random;
 mod redis;
+mod removals;
 mod sorting;
 mod streams;
 mod transcript;
