@@ -22,7 +22,7 @@ const KEEP_INPUT: usize = 64 * 1024;
 /// Bytes of replies that are worth sealing before the tick is over: more than a TLS record, less than a first-level cache.
 pub const EARLY: usize = 24 * 1024;
 /// Bytes of replies sealed at a time: what is longer leaves in steps, between which other clients have their turn.
-const STEP: usize = 512 * 1024;
+const STEP: usize = 256 * 1024;
 
 /// How far a connection is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

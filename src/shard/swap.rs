@@ -48,6 +48,7 @@ impl Shard {
         self.pool.clear();
         if slots.start <= self.slots.start && slots.end >= self.slots.end {
             self.dbs.swap(low, high);
+            self.walks.swap(a, b);
             return;
         }
         // Part of a shard, as after a start with fewer of them.

@@ -23,7 +23,7 @@ use crate::shard::scan_slot;
 /// Keys of this core's shard up to which a list is made at once.
 const FEW: u64 = 4096;
 /// Nanoseconds of a tick that all lists of a core get together.
-const SHARE_NS: u64 = 200_000;
+const SHARE_NS: u64 = 100_000;
 /// Keys looked at in one step.
 const STRIDE: usize = 128;
 /// Bytes of a part of a list.

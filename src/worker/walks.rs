@@ -29,7 +29,7 @@ use crate::command::{Command, flag, key, keys_with_flags};
 use crate::net::conn::Phase;
 
 /// Nanoseconds of a tick that all walks of a core get together.
-const SHARE_NS: u64 = 200_000;
+const SHARE_NS: u64 = 100_000;
 /// Bytes handed over at a time.
 const PART: usize = 64 << 10;
 
@@ -40,6 +40,10 @@ pub(super) struct Walks {
     /// Keys that somebody waits for.
     wanted: Vec<Name>,
     /// Commands of other cores that wait, a batch for each core.
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes travel in messages; a batch is never moved"
+    )]
     aside: Vec<Box<Batch>>,
     /// The clients that these are of: core, and client.
     aside_of: HashSet<(usize, (u32, u32))>,

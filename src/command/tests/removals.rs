@@ -26,6 +26,13 @@ fn fill(local: &mut Local, head: &str, one: impl Fn(usize) -> String) {
     }
 }
 
+/// A removal, its answer, and questions with their answers after it.
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
 /// Whether a shard has something to free.
 fn has_garbage(local: &mut Local) -> bool {
     local.ks.present().any(|shard| shard.has_garbage())
@@ -60,7 +67,7 @@ fn what_is_removed_is_freed_in_steps_and_what_stays_is_right() {
         );
     }
     let ranked = say(&mut local, "ZRANGE zset 30 39 WITHSCORES");
-    let cases: [(&str, &str, &[(&str, &str)]); 6] = [
+    let cases: [Case; 6] = [
         (
             "LTRIM list 59990 -1",
             "+OK\r\n",

@@ -173,6 +173,7 @@ const CHANGES: &[&str] = &[
     "MOVE KEY 3",
     "SUNIONSTORE KEY other",
     "SORT KEY ALPHA STORE KEY",
+    "SWAPDB 0 5",
     "FLUSHDB",
     "FLUSHALL",
     "GET KEY",
