@@ -99,6 +99,11 @@ fn log() {
 }
 
 #[test]
+fn rdb() {
+    try_out("rdb", 20_000);
+}
+
+#[test]
 fn resp() {
     try_out("resp", 20_000);
 }

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod effects;
 pub mod keyring;
 pub mod log;
+pub mod rdb;
 pub mod resp;
 pub mod settings;
 pub mod tls;
@@ -20,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     ("effects", effects::check),
     ("keyring", keyring::check),
     ("log", log::check),
+    ("rdb", rdb::check),
     ("resp", resp::check),
     ("settings", settings::check),
     ("tls", tls::check),
