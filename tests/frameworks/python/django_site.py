@@ -91,4 +91,4 @@ def sessions():
 
 
 if __name__ == "__main__":
-    run(the_cache, what_django_redis_adds, sessions)
+    run(the_cache, what_django_redis_adds, locks, sessions)

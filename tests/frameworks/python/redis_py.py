@@ -180,5 +180,5 @@ def comes_back_after_a_restart():
 
 if __name__ == "__main__":
     r.flushall()
-    run(publish_and_subscribe, keyspace_events, blocking, streams, iterators, monitoring, asynchronous,
-        comes_back_after_a_restart)
+    run(publish_and_subscribe, keyspace_events, blocking, streams, iterators, monitoring, asynchronous, locks,
+        scripts, comes_back_after_a_restart)
