@@ -67,14 +67,13 @@ pub fn parse_span(text: &str, unit: Unit) -> Result<Duration, String> {
     let micros_each: u64 = match (word.as_str(), unit) {
         ("", Unit::Seconds) | ("s", _) => 1_000_000,
         ("", Unit::Micros) | ("us", _) => 1,
-        ("", Unit::Millis) => 1_000,
         ("", Unit::Written) if n == 0 => 1,
         ("", Unit::Written) => {
             return Err(format!(
                 "must have a unit: write {n}ms or {n}s, for example"
             ));
         }
-        ("", Unit::Millis) | ("ms", _) => 1000,
+        ("", Unit::Millis) | ("ms", _) => 1_000,
         ("m" | "min", _) => 60_000_000,
         ("h", _) => 3_600_000_000,
         ("d", _) => 86_400_000_000,
