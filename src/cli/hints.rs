@@ -115,7 +115,10 @@ impl Walk {
             };
             left.remove(i);
         }
-        self.missing.extend(left.into_iter().map(whole));
+        // Words behind them are of what follows: there is no place for these any more.
+        if self.used == words.len() {
+            self.missing.extend(left.into_iter().map(whole));
+        }
     }
 
     /// One argument with its repetitions; false when the next word is not its beginning.
@@ -312,6 +315,25 @@ mod tests {
         assert_eq!(left("k v ex 5 xx").unwrap(), "[GET]");
         assert_eq!(left("k v nosuch"), None);
         assert_eq!(left("k v ex soon"), None);
+    }
+
+    #[test]
+    fn options_that_have_been_passed_by_are_hinted_at_no_more() {
+        let pair = group(
+            "block",
+            vec![value("score", "double"), value("member", "string")],
+        );
+        let zadd = [
+            value("key", "key"),
+            optional(token("CH", "pure-token", "change")),
+            multiple(pair),
+        ];
+        assert_eq!(
+            left(&zadd, "z").unwrap(),
+            "[CH] score member [score member ...]"
+        );
+        assert_eq!(left(&zadd, "z 1").unwrap(), "member");
+        assert_eq!(left(&zadd, "z ch 1 m").unwrap(), "[score member ...]");
     }
 
     #[test]
