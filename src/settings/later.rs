@@ -78,6 +78,30 @@ pub static FACTS: &[(&str, &str)] = &[
     ("save", ""),
     ("cluster-enabled", "no"),
     ("acl-pubsub-default", "resetchannels"),
+    // When small collections change their form: `shard::kinds` and HyperLogLog have these numbers.
+    ("hash-max-listpack-entries", "512"),
+    ("hash-max-listpack-value", "64"),
+    ("hll-sparse-max-bytes", "3000"),
+    ("list-compress-depth", "0"),
+    ("list-max-listpack-size", "-2"),
+    ("set-max-intset-entries", "512"),
+    ("set-max-listpack-entries", "128"),
+    ("set-max-listpack-value", "64"),
+    ("stream-node-max-bytes", "4096"),
+    ("stream-node-max-entries", "100"),
+    ("zset-max-listpack-entries", "128"),
+    ("zset-max-listpack-value", "64"),
+    // Large values are always freed in steps.
+    ("lazyfree-lazy-eviction", "yes"),
+    ("lazyfree-lazy-expire", "yes"),
+    ("lazyfree-lazy-server-del", "yes"),
+    ("lazyfree-lazy-user-del", "yes"),
+    ("lazyfree-lazy-user-flush", "yes"),
+    ("latency-tracking-info-percentiles", "50 99 99.9"),
+    ("maxmemory-clients", "0"),
+    ("enable-module-command", "no"),
+    ("min-replicas-to-write", "0"),
+    ("unixsocket", ""),
 ];
 
 const fn key(path: &'static str, only: &'static [&'static str], feature: &'static str) -> Later {

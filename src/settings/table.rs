@@ -212,5 +212,7 @@ settings! {
             "Entries that SLOWLOG keeps.";
         tracking: bool = "true", Flag, Some("latency-tracking"), live, open,
             "Keep a latency histogram of every command.";
+        monitor_threshold: Duration = "0s", Span { unit: Unit::Millis, min: Duration::ZERO, max: Duration::from_secs(3600) }, Some("latency-monitor-threshold"), live, open,
+            "What takes this long is noted for LATENCY: commands, writes and syncs of the log, expiry, eviction. 0 notes nothing.";
     }
 }

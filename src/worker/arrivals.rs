@@ -35,8 +35,14 @@ impl Worker {
                 Kind::Accept => self.accepted(completion),
                 Kind::Log => {
                     let (index, now) = (completion.token.index, self.clock.now_us);
-                    self.log
+                    let took = self
+                        .log
                         .completed(index, completion.result, now, &mut self.ring);
+                    if let Some((event, us)) = took
+                        && us.saturating_mul(1000) >= self.event_ns
+                    {
+                        self.note_event(event, us * 1000);
+                    }
                 }
                 Kind::Wake => {
                     self.mesh.inbox().hush();

@@ -179,6 +179,9 @@ impl Worker {
                 let flow = self.session(client, index, session, row, number, argv);
                 if flow != Flow::Stall {
                     let ns = self.clock.ns(ticks().wrapping_sub(started));
+                    if ns >= self.event_ns {
+                        self.note_event(event(row), ns);
+                    }
                     let writer = client.conn.replies.writer();
                     let failed = writer.get(mark) == Some(&b'-');
                     // Those that came by way of `refuse` are counted already.
@@ -346,6 +349,9 @@ impl Worker {
         }
         self.stats
             .executed(number, ns, failed, self.settings.latency.tracking);
+        if ns >= self.event_ns {
+            self.note_event(event(row), ns);
+        }
         let slow = ns >= self.slow_ns && !row.has(flag::SKIP_SLOWLOG);
         Ran {
             slow: slow.then_some(ns),
@@ -426,6 +432,14 @@ impl Worker {
             1 => Needs::One(self.core),
             cores => Needs::Several((0..cores).collect()),
         }
+    }
+}
+
+/// The latency event that a command is.
+fn event(row: &Command) -> &'static str {
+    match row.has(flag::FAST) {
+        true => "fast-command",
+        false => "command",
     }
 }
 

@@ -7,6 +7,7 @@
 //! what its own data takes, and the sum of both is known to all by one relaxed store and a few loads.
 
 use super::Worker;
+use super::clock::ticks;
 use crate::command::Chance;
 use crate::settings::{MaxmemoryPolicy, Storage};
 use crate::shard::{Eviction, Frequency, Ranking};
@@ -90,6 +91,7 @@ impl Worker {
             return 0;
         }
         let now = self.clock.unix_ms;
+        let started = ticks();
         let mut chance = Chance::new(self.random);
         let mut removed = 0;
         while removed < most && self.is_over() {
@@ -102,6 +104,10 @@ impl Worker {
             self.tell_data();
         }
         self.random = chance.next();
+        let ns = self.clock.ns(ticks().wrapping_sub(started));
+        if ns >= self.event_ns {
+            self.note_event("eviction-cycle", ns);
+        }
         removed
     }
 }

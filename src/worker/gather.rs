@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::carrier::Delivery;
+use super::events::Events;
 use super::listing::Names;
 use super::machine::CpuTime;
 use super::pubsub::TrackingReport;
@@ -69,6 +70,11 @@ pub enum Question {
         /// Answer when it is, and have it made so.
         wait: bool,
     },
+    /// Its latency events.
+    Events {
+        /// Forget those of these names, or all if none is named, and tell which those were.
+        reset: Option<Vec<Vec<u8>>>,
+    },
     /// Forget the counters.
     ResetStats,
     /// The slow log's newest entries, this many.
@@ -108,6 +114,8 @@ pub enum Answer {
     Clients(Vec<ClientInfo>),
     /// To [`Question::Kill`] and [`Question::Unblock`]: how many.
     Killed(u64),
+    /// To [`Question::Events`].
+    Events(Events),
     /// To [`Question::Slowlog`].
     Slowlog(Vec<Slow>),
     /// To [`Question::Object`], by the core that owns the key: nothing if there is none.

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 
 use super::arrivals::note;
 use super::client::Waiting;
+use super::clock::ticks;
 use super::{CRON_US, EXPIRE_BUDGET, EXPIRE_US, FIELDS_BUDGET, Home, SWEEP_BUDGET, Worker};
 use crate::net::conn::Phase;
 use crate::settings::Fsync;
@@ -94,9 +95,14 @@ impl Worker {
         let (paused, _) = self.shared.attention();
         if self.free() && self.active_expiry && !paused && self.log.accepts().is_ok() {
             let now = self.clock.unix_ms;
+            let started = ticks();
             let shard = self.ks.shard(self.core);
             shard.expire_cycle(now, EXPIRE_BUDGET);
             shard.expire_fields(now, FIELDS_BUDGET);
+            let ns = self.clock.ns(ticks().wrapping_sub(started));
+            if ns >= self.event_ns {
+                self.note_event("expire-cycle", ns);
+            }
             self.serve_blocked();
         }
     }
@@ -180,6 +186,11 @@ impl Worker {
             .latency
             .slowlog_log_slower_than
             .map_or(u64::MAX, |limit| limit.as_nanos() as u64);
+        let threshold = self.settings.latency.monitor_threshold;
+        self.event_ns = match threshold.as_nanos() {
+            0 => u64::MAX,
+            ns => ns as u64,
+        };
         self.eviction = super::evict::eviction(&self.settings.storage);
         self.frequency = super::evict::frequency(&self.settings.storage);
         self.set_noticed();

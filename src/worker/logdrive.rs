@@ -62,6 +62,8 @@ struct Running {
 
 struct Pending {
     id: OpId,
+    /// When it was handed to the ring, in monotonic microseconds.
+    since_us: u64,
     what: Await,
 }
 
@@ -75,6 +77,17 @@ enum Await {
     Sync {
         file: FileNo,
     },
+}
+
+impl Await {
+    /// The latency event that it is.
+    fn event(&self) -> &'static str {
+        match self {
+            Await::Write { dsync: true, .. } => "aof-fsync-always",
+            Await::Write { .. } => "aof-write",
+            Await::Sync { .. } => "aof-fsync",
+        }
+    }
 }
 
 impl OpenLog {
@@ -301,10 +314,11 @@ impl LogDrive {
                             dsync,
                             buf,
                         },
+                        now_us,
                         ring,
                     );
                 }
-                Op::Sync { id, file } => log.start(id, Await::Sync { file }, ring),
+                Op::Sync { id, file } => log.start(id, Await::Sync { file }, now_us, ring),
                 Op::Perform { id, file, work } => {
                     log.errands += 1;
                     let (disk, finished) = (log.disk.clone(), log.finished.clone());
@@ -326,12 +340,16 @@ impl LogDrive {
         }
     }
 
-    /// An operation ended on the ring.
-    pub fn completed(&mut self, index: u32, result: i32, now_us: u64, ring: &mut Ring) {
-        let Some(log) = &mut self.log else { return };
-        let Some(pending) = log.pending.get_mut(index as usize).and_then(Option::take) else {
-            return;
-        };
+    /// An operation ended on the ring: which latency event it is, and how long it took in microseconds.
+    pub fn completed(
+        &mut self,
+        index: u32,
+        result: i32,
+        now_us: u64,
+        ring: &mut Ring,
+    ) -> Option<(&'static str, u64)> {
+        let log = self.log.as_mut()?;
+        let pending = log.pending.get_mut(index as usize).and_then(Option::take)?;
         log.free.push(index);
         log.in_flight -= 1;
         let result = if result < 0 {
@@ -343,14 +361,19 @@ impl LogDrive {
             && matches!(e.raw_os_error(), Some(libc::EINTR | libc::EAGAIN))
         {
             // The kernel did not try; this is not a second attempt at a failed write.
-            log.start(pending.id, pending.what, ring);
-            return;
+            log.start(pending.id, pending.what, pending.since_us, ring);
+            return None;
         }
+        let took = (
+            pending.what.event(),
+            now_us.saturating_sub(pending.since_us),
+        );
         let done = match pending.what {
             Await::Write { buf, .. } => result.map(|n| Done::Written(buf, n)),
             Await::Sync { .. } => result.map(|_| Done::Synced),
         };
         log.writer.done(pending.id, done, now_us);
+        Some(took)
     }
 
     /// Whether an errand runs on the executor.
@@ -478,7 +501,7 @@ impl Running {
         }
     }
 
-    fn start(&mut self, id: OpId, what: Await, ring: &mut Ring) {
+    fn start(&mut self, id: OpId, what: Await, since_us: u64, ring: &mut Ring) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.pending.push(None);
             (self.pending.len() - 1) as u32
@@ -501,7 +524,7 @@ impl Running {
             }
             Await::Sync { .. } => ring.sync(fd, token),
         }
-        self.pending[index as usize] = Some(Pending { id, what });
+        self.pending[index as usize] = Some(Pending { id, since_us, what });
         self.in_flight += 1;
     }
 }

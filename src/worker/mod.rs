@@ -13,6 +13,7 @@ pub mod carrier;
 pub mod client;
 pub mod clock;
 pub mod dispatch;
+mod events;
 mod evict;
 mod forward;
 pub mod gather;
@@ -207,6 +208,9 @@ pub struct Worker {
 
     random: u64,
     slow_ns: u64,
+    /// What took long, and what counts as that, in nanoseconds.
+    events: events::Events,
+    event_ns: u64,
     next_client: u64,
     sends: usize,
     intake: usize,
@@ -299,6 +303,8 @@ impl Worker {
             indexes: Vec::new(),
             random: clock.unix_us ^ (parts.core as u64) << 48,
             slow_ns: 0,
+            events: events::Events::default(),
+            event_ns: u64::MAX,
             next_client: 0,
             sends: 0,
             intake: 0,

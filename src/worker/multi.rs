@@ -36,6 +36,11 @@ fn asks_all(session: SessionCmd, argv: &[&[u8]]) -> bool {
                 | SlowlogLen
                 | SlowlogReset
                 | LatencyHistogram
+                | LatencyLatest
+                | LatencyHistory
+                | LatencyReset
+                | LatencyGraph
+                | LatencyDoctor
                 | MemoryStats
                 | MemoryPurge
                 | EncryptionStatus

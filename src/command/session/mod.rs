@@ -81,6 +81,10 @@ pub enum SessionCmd {
     LatencyHistory,
     /// LATENCY RESET
     LatencyReset,
+    /// LATENCY GRAPH
+    LatencyGraph,
+    /// LATENCY DOCTOR
+    LatencyDoctor,
     /// ENCRYPTION STATUS
     EncryptionStatus,
     /// LASTSAVE
@@ -93,6 +97,8 @@ pub enum SessionCmd {
     Bgrewriteaof,
     /// MEMORY DOCTOR
     MemoryDoctor,
+    /// MEMORY MALLOC-STATS
+    MemoryMallocStats,
     /// MEMORY PURGE
     MemoryPurge,
     /// MEMORY STATS

@@ -317,6 +317,33 @@ pub(super) const LATENCY: &[Command] = &[
         ..SERVER
     },
     Command {
+        name: "latency|graph",
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_nodes",
+            "response_policy:special",
+        ],
+        arity: 3,
+        since: "2.8.13",
+        summary: "Draws the samples of an event.",
+        syntax: "event",
+        run: session(SessionCmd::LatencyGraph),
+        ..SERVER
+    },
+    Command {
+        name: "latency|doctor",
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_nodes",
+            "response_policy:special",
+        ],
+        arity: 2,
+        since: "2.8.13",
+        summary: "Tells in words what took long, and what may be done about it.",
+        run: session(SessionCmd::LatencyDoctor),
+        ..SERVER
+    },
+    Command {
         name: "latency|help",
         since: "2.8.13",
         ..HELP
@@ -353,6 +380,20 @@ pub(super) const MEMORY: &[Command] = &[
         since: "4.0.0",
         summary: "Names what is wrong with the use of memory, in words.",
         run: session(SessionCmd::MemoryDoctor),
+        ..SERVER
+    },
+    Command {
+        name: "memory|malloc-stats",
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ],
+        arity: 2,
+        flags: 0,
+        since: "4.0.0",
+        summary: "Tells what the allocator has, in words.",
+        run: session(SessionCmd::MemoryMallocStats),
         ..SERVER
     },
     Command {

@@ -1,5 +1,5 @@
 //! What commands cost: LATENCY HISTOGRAM, the sections commandstats, latencystats and errorstats of
-//! INFO, and the rest of LATENCY.
+//! INFO. The rest of LATENCY is in `events`.
 //!
 //! Source: the Redis command pages of LATENCY and INFO. The latencies are those of execution on the
 //! core that owns the key, as Redis has them, not those a client sees.
@@ -12,7 +12,7 @@ use super::super::gather::{Answer, Question, Whole};
 use super::super::stats::{CommandStats, Stats};
 use super::super::tick::Flow;
 use super::info::{Text, View};
-use crate::command::{self, Command, SessionCmd};
+use crate::command::{self, Command};
 
 /// The first step of the histogram on the wire, in nanoseconds; each next one is twice as large.
 const FIRST_STEP_NS: u64 = 1024;
@@ -117,16 +117,6 @@ impl Worker {
         };
         let question = Question::Report { latencies: true };
         self.ask(client, index, question, Box::new(then))
-    }
-
-    /// LATENCY LATEST, HISTORY and RESET: no events are watched, so there are none.
-    pub(super) fn latency_events(&mut self, client: &mut Client, session: SessionCmd) -> Flow {
-        let mut reply = self.reply(client);
-        match session {
-            SessionCmd::LatencyReset => reply.int(0),
-            _ => reply.array(0),
-        }
-        Flow::Next
     }
 }
 

@@ -1,11 +1,11 @@
-//! MEMORY DOCTOR, PURGE and STATS. MEMORY USAGE is a data command.
+//! MEMORY DOCTOR, MALLOC-STATS, PURGE and STATS. MEMORY USAGE is a data command.
 //!
 //! Source: the Redis command pages of the three.
 
 use super::super::Worker;
 use super::super::client::Client;
 use super::super::gather::{Answer, Question, Whole};
-use super::super::machine;
+use super::super::machine::{self, Allocator};
 use super::super::tick::Flow;
 use super::figures::{ratio, uses};
 use super::info::View;
@@ -118,6 +118,24 @@ impl Worker {
         self.shared.measure_memory();
         let (used, peak) = self.shared.memory();
         let text = diagnosis(used, peak, machine::resident());
+        self.reply(client).verbatim("txt", text);
+        Flow::Next
+    }
+
+    pub(super) fn memory_malloc_stats(&mut self, client: &mut Client) -> Flow {
+        let Allocator {
+            allocated,
+            active,
+            resident,
+            metadata,
+        } = machine::allocated();
+        let text = format!(
+            "jemalloc, in bytes\n\
+             allocated: {allocated} (handed out)\n\
+             active: {active} (in pages that hold something handed out)\n\
+             metadata: {metadata} (its own bookkeeping)\n\
+             resident: {resident} (in memory, bookkeeping included)\n"
+        );
         self.reply(client).verbatim("txt", text);
         Flow::Next
     }

@@ -8,6 +8,7 @@ mod clients;
 mod config;
 mod debug;
 mod encryption;
+mod events;
 mod figures;
 mod functions;
 mod info;
@@ -74,9 +75,12 @@ impl Worker {
             SessionCmd::SlowlogLen => Ok(self.slowlog_len(client, index)),
             SessionCmd::SlowlogReset => Ok(self.slowlog_reset(client, index)),
             SessionCmd::LatencyHistogram => Ok(self.latency_histogram(client, index, argv)),
-            SessionCmd::LatencyLatest | SessionCmd::LatencyHistory | SessionCmd::LatencyReset => {
-                Ok(self.latency_events(client, session))
-            }
+            SessionCmd::LatencyLatest
+            | SessionCmd::LatencyHistory
+            | SessionCmd::LatencyReset
+            | SessionCmd::LatencyGraph
+            | SessionCmd::LatencyDoctor => Ok(self.latency_events(client, index, session, argv)),
+            SessionCmd::MemoryMallocStats => Ok(self.memory_malloc_stats(client)),
             SessionCmd::MemoryDoctor => Ok(self.memory_doctor(client)),
             SessionCmd::MemoryPurge => Ok(self.memory_purge(client, index)),
             SessionCmd::MemoryStats => Ok(self.memory_stats(client, index)),
@@ -254,6 +258,10 @@ impl Worker {
             }
             Question::Channels { topic, pattern } => self.channels_here(*topic, pattern.as_deref()),
             Question::Listeners { topic, names } => self.listeners_here(*topic, names),
+            Question::Events { reset } => Answer::Events(match reset {
+                Some(names) => self.events.take(names),
+                None => self.events.clone(),
+            }),
             Question::Durable { wait } => {
                 // Those who wait are answered when it is.
                 if !self.is_durable() && *wait {
