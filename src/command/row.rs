@@ -141,7 +141,7 @@ pub enum Route {
     Keys,
     /// The same; every shard where its arguments make up the names of further keys, see [`super::makes_up_keys`].
     Made,
-    /// Those of all its keys; every shard if it names none.
+    /// Every shard: it may touch keys that it does not name.
     Script,
     /// That which keeps the libraries of functions: the one that owns slot 0.
     Libraries,

@@ -387,7 +387,10 @@ impl Worker {
                     .owner(command::cursor_slot(argv.get(1).unwrap_or(&&b""[..]))),
             ),
             Route::Made if command::makes_up_keys(argv) => self.all_shards(),
-            Route::Keys | Route::Made | Route::Script => {
+            // A script may touch keys that it does not name, as frameworks' scripts do, and when it does it is too late
+            // to fetch their shard: it may have written.
+            Route::Script => self.all_shards(),
+            Route::Keys | Route::Made => {
                 let mut indexes = mem::take(&mut self.indexes);
                 indexes.clear();
                 let result = command::keys_of(row, argv, &mut indexes);
@@ -412,8 +415,6 @@ impl Worker {
                 match (result, only) {
                     // The command will refuse its arguments, and may look at any key first.
                     (Err(_), _) => self.all_shards(),
-                    // A script that names no key may touch any.
-                    (Ok(()), None) if row.route == Route::Script => self.all_shards(),
                     (Ok(()), None) => Needs::Nothing,
                     (Ok(()), Some(only)) if shards.is_empty() => Needs::One(only),
                     (Ok(()), Some(_)) => {

@@ -1,9 +1,7 @@
 //! Scripts on a core: the shards they need, the commands they call, and what happens when one takes long.
 //!
-//! A script has the shards of the keys that it names, all of them if it names none, and always this core's own, with
-//! which the core's engine goes: so one script runs at a time. It is atomic: nobody else sees those shards until it
-//! ends, and what it wrote is logged as one transaction. A command inside it that needs a shard which is not there is
-//! refused.
+//! A script has every shard, whatever keys it names: so one script runs at a time. It is atomic: nobody else sees the
+//! shards until it ends, and what it wrote is logged as one transaction.
 //!
 //! A script that runs for longer than a slice is *left*: its shards are put aside, as if they were lent, and the core
 //! goes on with its loop and comes back to it every tick. From `busy-reply-threshold` on, all cores answer BUSY to

@@ -1,5 +1,5 @@
 //! Clients and frameworks that people use, each in a program that does with Ferrite what its users do with Redis:
-//! `tests/frameworks/`, in Python and in Node.js.
+//! `tests/frameworks/`, in Python, Node.js and Ruby.
 //!
 //! Each program meets two servers: one of one shard that takes whoever comes, and one of two shards that asks for a
 //! client certificate (where the library has them), a user and a password. Where the server is, it reads in its environment; by a line `@restart` it
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::python;
 use crate::common::server::{Home, end_with_parent};
+use crate::common::wire::Value;
 
 /// More than any program takes on a machine that has other things to do: passing it means that it hangs.
 const TIME: Duration = Duration::from_secs(240);
@@ -56,7 +57,9 @@ fn beside(home: &Home, name: &str, mut program: Command) {
         .stderr(std::fs::File::create(&errors).expect("a file"))
         .process_group(0);
     end_with_parent(&mut program);
-    let mut group = Group(program.spawn().expect("it runs"));
+    let mut group = Group(program.spawn().unwrap_or_else(|e| {
+        panic!("{name} does not start (scripts/test installs what it needs): {e}")
+    }));
     let mut answers = group.0.stdin.take().expect("a pipe");
     let lines = BufReader::new(group.0.stdout.take().expect("a pipe")).lines();
     let (tell, told) = mpsc::channel();
@@ -177,6 +180,15 @@ fn in_node(script: &str, certificate: Certificate) {
     });
 }
 
+#[track_caller]
+fn in_ruby(script: &str) {
+    meets_both(script, Certificate::Shown, |_| {
+        let mut command = Command::new("ruby");
+        command.arg(programs().join("ruby").join(script));
+        command
+    });
+}
+
 #[test]
 fn redis_py() {
     in_python("redis_py.py");
@@ -205,4 +217,66 @@ fn valkey_glide() {
 #[test]
 fn express_sessions() {
     in_node("express.mjs", Certificate::Shown);
+}
+
+#[test]
+fn bullmq() {
+    in_node("bullmq.mjs", Certificate::Shown);
+}
+
+#[test]
+fn rate_limiter_flexible() {
+    in_node("limits.mjs", Certificate::Shown);
+}
+
+#[test]
+fn celery() {
+    in_python("celery_tasks.py");
+}
+
+#[test]
+fn rq() {
+    in_python("rq_jobs.py");
+}
+
+#[test]
+fn dramatiq() {
+    in_python("dramatiq_actors.py");
+}
+
+#[test]
+fn flask_limiter() {
+    in_python("flask_limits.py");
+}
+
+#[test]
+fn sidekiq() {
+    in_ruby("sidekiq_jobs.rb");
+}
+
+/// What frameworks' scripts rely on: a script finds, writes and removes keys that it makes up, wherever they live.
+#[test]
+fn scripts_touch_keys_that_they_do_not_name() {
+    for shards in [1, 2] {
+        let mut home = Home::new();
+        home.shards(shards);
+        let server = home.start();
+        let mut wire = server.connect();
+        let script = "local n = redis.call('INCR', KEYS[1]) \
+            for i = 1, 50 do redis.call('SET', 'made:' .. n .. ':' .. i, i) end \
+            local sum = 0 \
+            for i = 1, 50 do sum = sum + redis.call('GET', 'made:' .. n .. ':' .. i) end \
+            redis.call('DEL', 'made:1:1', 'made:1:2') \
+            return {sum, redis.call('DBSIZE')}";
+        let reply = wire.call(&["EVAL", script, "1", "count"]);
+        let numbers: Vec<i64> = reply.items().iter().map(Value::int).collect();
+        assert_eq!(numbers, [1275, 49], "{shards} shards");
+        drop(wire);
+        server.stop();
+
+        // All of it, or none, is what a restart finds.
+        let server = home.start();
+        assert_eq!(server.connect().say("DBSIZE").int(), 49);
+        server.stop();
+    }
 }

@@ -1,8 +1,8 @@
 //! Black-box tests: the program as its users have it, from outside.
 //!
 //! Each module is one promise; `common` is what they stand on. Everything runs on loopback in temporary
-//! directories. They need redis-server and redis-tools 7, and a Python with the packages redis and cryptography
-//! (`scripts/test` sees to all of it).
+//! directories. They need redis-server and redis-tools 7, and, for the clients and frameworks, Python, Node.js and Ruby
+//! with their packages (`scripts/test` sees to all of it).
 
 mod acl;
 mod admin;

@@ -1,8 +1,9 @@
 //! The rows of scripts: EVAL and its kin, SCRIPT.
 //!
 //! A script is no data command: what it does is decided while it runs, and it may run for long. Its row tells which keys
-//! it declares; the core brings the shards of those together and has its engine (see [`crate::script`]) run it there.
-//! A script that declares no key may touch any, and gets every shard. FCALL and FUNCTION are in `function`.
+//! it declares, for ACL's tests; but it may touch others, and much that people use does (BullMQ makes the names of its
+//! jobs' keys in Lua). So it gets every shard, and the engine (see [`crate::script`]) runs it there. FCALL and FUNCTION
+//! are in `function`.
 
 use super::help::help;
 use super::row::{Command, Group, KeySpec, ON_KEY, Route, Run, acl, flag, key};

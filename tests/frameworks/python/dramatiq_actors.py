@@ -1,14 +1,15 @@
 """Dramatiq: actors, with retries, delays, pipelines and limits. Its broker is one Lua script."""
 
 import json
+import logging
 import time
 
 import dramatiq
 import redis
 from dramatiq import Worker, group, pipeline
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.rate_limiters import ConcurrentRateLimiter
-from dramatiq.rate_limiters.backends import RedisBackend as Limits
+from dramatiq.rate_limits import ConcurrentRateLimiter
+from dramatiq.rate_limits.backends import RedisBackend as Limits
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 from surroundings import OPTIONS, eventually, run
@@ -71,6 +72,7 @@ def limits():
 
 if __name__ == "__main__":
     r.flushall()
+    logging.disable(logging.CRITICAL)  # failures are part of the show
     worker = Worker(broker, worker_threads=4, worker_timeout=100)
     worker.start()
     try:
