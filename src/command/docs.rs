@@ -397,7 +397,7 @@ fn getkeys(ctx: &mut Ctx<'_>, args: &[&[u8]], with_flags: bool) -> Result<(), Er
     }
     let mut keys = Vec::new();
     keys_with_flags(row, inner, &mut keys);
-    if keys.is_empty() {
+    if keys.is_empty() && !row.has(flag::NO_MANDATORY_KEYS) {
         return Err(Error::Text("ERR Invalid arguments specified for command"));
     }
     ctx.reply.array(keys.len());

@@ -3,8 +3,17 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{BLOCK, round_up};
+
+/// Bytes of all buffers there are.
+static HELD: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of all buffers there are: what waits for the disk, and what is kept for it.
+pub fn held() -> u64 {
+    HELD.load(Relaxed)
+}
 
 /// Owned bytes whose address and length are multiples of [`BLOCK`]. They start as zeros.
 pub struct AlignedBuf {
@@ -27,6 +36,7 @@ impl AlignedBuf {
         let Some(ptr) = NonNull::new(ptr) else {
             handle_alloc_error(layout)
         };
+        HELD.fetch_add(len as u64, Relaxed);
         AlignedBuf { ptr, len }
     }
 
@@ -37,6 +47,7 @@ impl AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
+        HELD.fetch_sub(self.len as u64, Relaxed);
         // SAFETY: `ptr` came from `alloc_zeroed` with this same layout and is freed only here.
         unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.len)) }
     }

@@ -16,7 +16,7 @@ pub mod sim;
 
 use std::io;
 
-pub use buf::{AlignedBuf, Pool};
+pub use buf::{AlignedBuf, Pool, held};
 
 /// The unit of everything that is written, in bytes: offsets, lengths and addresses are multiples.
 pub const BLOCK: usize = 4096;

@@ -46,7 +46,7 @@ pub struct Engine {
     protect: Function,
     programs: HashMap<Sha, Program>,
     flushes: u64,
-    /// The functions of the libraries, as of a number of changes, and the libraries they are of.
+    /// The functions of the libraries by name in lower case, as of a number of changes, and the libraries they are of.
     functions: HashMap<String, Program>,
     loaded: Arc<Libraries>,
     changes: u64,
@@ -150,14 +150,14 @@ impl Engine {
         Ok(program)
     }
 
-    /// The function of that name.
+    /// The function of that name, in upper or lower case.
     ///
     /// # Errors
     /// There is none, or its library can no longer be loaded.
     pub fn function(&mut self, name: &[u8]) -> Result<Program, Error> {
         self.take_libraries()?;
-        let name = str::from_utf8(name).ok();
-        let program = name.and_then(|name| self.functions.get(name));
+        let name = str::from_utf8(name).ok().map(str::to_ascii_lowercase);
+        let program = name.and_then(|name| self.functions.get(&name));
         program
             .cloned()
             .ok_or(Error::Text("ERR Function not found"))
@@ -173,7 +173,7 @@ impl Engine {
         for (name, library) in before.iter() {
             if all.get(name).is_none_or(|now| !Arc::ptr_eq(now, library)) {
                 for function in &library.functions {
-                    self.functions.remove(&function.name);
+                    self.functions.remove(&function.name.to_ascii_lowercase());
                 }
             }
         }
@@ -191,7 +191,7 @@ impl Engine {
                         name: name.as_str().into(),
                         kind: Kind::Function,
                     };
-                    self.functions.insert(name, program);
+                    self.functions.insert(name.to_ascii_lowercase(), program);
                 }
             }
         }

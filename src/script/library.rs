@@ -218,7 +218,10 @@ pub fn register(lua: &Lua, desk: &Desk, args: &MultiValue) -> Result<MultiValue,
         let why = "redis.register_function can only be called on FUNCTION LOAD command";
         return Err(refuse(lua, why));
     };
-    if registered.iter().any(|r| r.declared.name == declared.name) {
+    if registered
+        .iter()
+        .any(|r| r.declared.name.eq_ignore_ascii_case(&declared.name))
+    {
         return Err(refuse(lua, "Function already exists in the library"));
     }
     registered.push(Registered { declared, function });

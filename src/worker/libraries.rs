@@ -171,7 +171,7 @@ impl Worker {
 fn collision<'l>(all: &Libraries, library: &'l Library) -> Option<&'l str> {
     let taken = |name: &str| {
         let mut functions = all.values().flat_map(|other| &other.functions);
-        functions.any(|function| function.name == name)
+        functions.any(|function| function.name.eq_ignore_ascii_case(name))
     };
     let mut names = library.functions.iter().map(|f| f.name.as_str());
     names.find(|name| taken(name))

@@ -12,6 +12,7 @@ use super::mesh::Inbox;
 use super::message::Message;
 use super::pubsub::Pause;
 use crate::acl::{AclLog, Users};
+use crate::disk;
 use crate::envelope::{DekId, Keyring};
 use crate::script::Sources;
 use crate::settings::{Row, SetError, Settings};
@@ -240,7 +241,8 @@ impl Shared {
             .unwrap_or(0) as u64;
         self.used_memory.store(used, Ordering::Relaxed);
         self.peak_memory.fetch_max(used, Ordering::Relaxed);
-        let other = used.saturating_sub(self.data());
+        // As with Redis, what is on its way to the disk does not count against `maxmemory`: it goes by itself.
+        let other = used.saturating_sub(self.data() + disk::held());
         self.other_memory.store(other, Ordering::Relaxed);
     }
 

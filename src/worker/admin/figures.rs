@@ -8,6 +8,7 @@ use super::super::gather::Report;
 use super::super::machine::CpuTime;
 use super::info::{Text, View};
 use crate::acl::Reason;
+use crate::disk;
 
 /// `a` in hundredths of `b`.
 fn percent(a: u64, b: u64) -> f64 {
@@ -169,7 +170,8 @@ pub fn memory(v: &View<'_>, t: &mut Text) {
     t.line("rss_overhead_bytes", less(v.resident, a.resident));
     t.line("mem_fragmentation_ratio", two(ratio(v.resident, m.used)));
     t.line("mem_fragmentation_bytes", less(v.resident, m.used));
-    zeros(t, &["mem_not_counted_for_evict", "mem_replication_backlog"]);
+    t.line("mem_not_counted_for_evict", disk::held());
+    zeros(t, &["mem_replication_backlog"]);
     zeros(t, &["mem_total_replication_buffers", "mem_clients_slaves"]);
     t.line("mem_clients_normal", m.clients);
     t.line("mem_cluster_links", 0);
