@@ -546,11 +546,6 @@ impl Worker {
         let db = script.who.seat.db;
         match row.run {
             Run::Data(f) => {
-                if !self.at_hand(row, db, argv) {
-                    return Err(Error::Text(
-                        "ERR Script attempted to access a key that it does not name, on a shard that is not at hand",
-                    ));
-                }
                 script.written |= row.has(flag::WRITE);
                 let seat = Seat {
                     proto,
@@ -576,15 +571,6 @@ impl Worker {
             self.show_called(db, row, argv);
         }
         Ok(())
-    }
-
-    /// Whether every shard that a command needs is here.
-    fn at_hand(&mut self, row: &'static Command, db: u16, argv: &[&[u8]]) -> bool {
-        match self.needs(row, db, argv) {
-            Needs::Nothing => true,
-            Needs::One(shard) => self.ks.has(shard),
-            Needs::Several(shards) => shards.iter().all(|&shard| self.ks.has(shard)),
-        }
     }
 
     fn note_script_denied(
