@@ -397,13 +397,7 @@ impl Talk<'_, '_> {
 
     /// A command for the server, as often as a number before it says.
     async fn command(&mut self, args: &[Vec<u8>]) -> Result<Next, String> {
-        let number = std::str::from_utf8(&args[0])
-            .ok()
-            .and_then(|n| n.parse::<i64>().ok());
-        let (times, args) = match number {
-            Some(n) if args.len() > 1 => (n, &args[1..]),
-            _ => (1, args),
-        };
+        let (times, args) = words::counted(args);
         if times < 1 {
             println!("A command is repeated once or more often.");
             return Ok(Next::Go);

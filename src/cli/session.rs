@@ -377,11 +377,14 @@ impl<'o> Session<'o> {
             if let b"exit" | b"quit" = name.to_ascii_lowercase().as_slice() {
                 break;
             }
-            match self.command(&args).await? {
-                Ended::Refused if self.options.error_status => return Ok(false),
-                Ended::Streaming => self.listen().await?,
-                Ended::Fine if self.state.subscribed() => self.listen().await?,
-                _ => {}
+            let (times, args) = words::counted(&args);
+            for _ in 0..times {
+                match self.command(args).await? {
+                    Ended::Refused if self.options.error_status => return Ok(false),
+                    Ended::Streaming => self.listen().await?,
+                    Ended::Fine if self.state.subscribed() => self.listen().await?,
+                    _ => {}
+                }
             }
         }
         Ok(true)

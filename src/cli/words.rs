@@ -1,5 +1,16 @@
 //! A typed line into the words of a command, with the quotes and escapes of redis-cli.
 
+/// How often a command is to run, and the command: a number before it says so.
+pub fn counted(args: &[Vec<u8>]) -> (i64, &[Vec<u8>]) {
+    let number = args
+        .first()
+        .and_then(|n| std::str::from_utf8(n).ok()?.parse().ok());
+    match number {
+        Some(times) if args.len() > 1 => (times, &args[1..]),
+        _ => (1, args),
+    }
+}
+
 /// Splits a line. In `"double quotes"` the escapes `\n \r \t \b \a \xHH \" \\` stand for bytes; in `'single'` only
 /// `\'`. The error says what is not closed.
 pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {

@@ -112,3 +112,16 @@ fn an_error_goes_to_standard_error_when_it_is_the_status() {
         assert_eq!(said.matches("ERR unknown command").count(), 1, "{said}");
     }
 }
+
+#[test]
+fn a_number_repeats_the_command_behind_it_in_lines_too() {
+    let ferrite = Ferrite::start();
+    let lines = b"DEL n\n3 INCR n\n0 INCR n\nGET n\n2 NOSUCH\n";
+    let ours = output(&mut ferrite.cli(), lines).stdout;
+    let theirs = output(&mut ferrite.redis_cli(), lines).stdout;
+    assert_eq!(
+        String::from_utf8_lossy(&ours),
+        String::from_utf8_lossy(&theirs)
+    );
+    assert!(String::from_utf8_lossy(&ours).contains("3\n"));
+}
