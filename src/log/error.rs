@@ -98,6 +98,11 @@ pub enum LogError {
         /// The file.
         file: String,
     },
+    /// The file is encrypted, and encryption is off.
+    Sealed {
+        /// The file.
+        file: String,
+    },
     /// The file is not encrypted, and encryption is on.
     Plain {
         /// The file.
@@ -187,6 +192,7 @@ impl LogError {
             | LogError::Anchor { file, .. }
             | LogError::UnknownDek { file, .. }
             | LogError::WrongKey { file }
+            | LogError::Sealed { file }
             | LogError::Plain { file }
             | LogError::Version { file, .. }
             | LogError::Content { file, .. }
@@ -304,6 +310,10 @@ impl fmt::Display for LogError {
             LogError::WrongKey { file } => write!(
                 f,
                 "log: {file} was sealed under another secret than the keyring's, or its header was altered; {RESTORE}"
+            ),
+            LogError::Sealed { file } => write!(
+                f,
+                "log: {file} is encrypted and encryption.enabled is off; switch it on, with the Kek that the data were written under, or use another server.data_dir"
             ),
             LogError::Plain { file } => write!(
                 f,

@@ -59,6 +59,10 @@ pub(super) fn read_header<D: Disk>(
             });
         }
     };
+    // Without encryption there is no keyring, and so no identity.
+    if header.algorithm.protects() && deks.node() == [0; 16] {
+        return Err(LogError::Sealed { file: file() });
+    }
     if header.node != deks.node() {
         return Err(LogError::Foreign { file: file() });
     }

@@ -18,11 +18,19 @@ pub(super) struct Graveyard {
     slots: Vec<std::vec::IntoIter<Slot>>,
     tables: Vec<Table>,
     objects: Vec<Box<Object>>,
+    /// Bytes that wait, about; never less than there are.
+    bytes: usize,
 }
 
 impl Graveyard {
+    /// Bytes that wait to be freed, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes a whole database.
     pub(super) fn bury(&mut self, db: Db) {
+        self.bytes += db.bytes();
         self.bury_slots(db.into_slots().into_vec());
     }
 
@@ -34,7 +42,10 @@ impl Graveyard {
     /// Takes a large object, if there is one.
     #[inline]
     pub(super) fn bury_object(&mut self, object: Option<Box<Object>>) {
-        self.objects.extend(object);
+        if let Some(object) = object {
+            self.bytes += object.heap_bytes();
+            self.objects.push(object);
+        }
     }
 
     /// Whether something waits.
@@ -48,7 +59,11 @@ impl Graveyard {
         let mut left = budget;
         while left > 0 {
             if let Some(object) = self.objects.last_mut() {
-                if !object.crumble(left) {
+                let before = object.heap_bytes();
+                let more = object.crumble(left);
+                let after = if more { object.heap_bytes() } else { 0 };
+                self.bytes = self.bytes.saturating_sub(before.saturating_sub(after));
+                if !more {
                     self.objects.pop();
                     left = left.saturating_sub(1);
                 } else {

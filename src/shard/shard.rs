@@ -494,6 +494,11 @@ impl Shard {
         self.dbs.iter().flatten().map(|db| db.bytes()).sum()
     }
 
+    /// Bytes of what was deleted and is still to be freed, about.
+    pub fn garbage_bytes(&self) -> usize {
+        self.graveyard.bytes()
+    }
+
     /// The counts.
     pub fn stats(&self) -> Stats {
         self.stats

@@ -446,6 +446,14 @@ impl Worker {
     fn forget(&mut self, index: u32) {
         if let Some(client) = self.clients.at(index) {
             client.conn.leave(&mut self.ring);
+            // The next client under this number stands on no list but by its own doing: twice on one, its commands
+            // would be taken twice.
+            if mem::take(&mut client.has_input) {
+                self.input.retain(|&other| other != index);
+            }
+            if mem::take(&mut client.has_output) {
+                self.output.retain(|&other| other != index);
+            }
             self.clients.free(index);
         }
     }

@@ -80,7 +80,8 @@ impl Worker {
             let shard = self.ks.shard(self.core);
             let evictable = eviction.is_some_and(|how| shard.can_evict(how));
             let bytes = shard.bytes_used() as u64;
-            self.shared.note_data(self.core, bytes, evictable);
+            let garbage = shard.garbage_bytes() as u64;
+            self.shared.note_data(self.core, bytes, garbage, evictable);
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Shared {
     other_memory: AtomicU64,
     /// Bytes of each core's data, as it counts them.
     data_memory: Vec<AtomicU64>,
+    /// Bytes of what each core has deleted and not freed yet.
+    garbage_memory: Vec<AtomicU64>,
     /// Whether a core has keys that may go to make room.
     evictable: Vec<AtomicBool>,
     peak_memory: AtomicU64,
@@ -161,6 +163,7 @@ impl Shared {
             used_memory: AtomicU64::new(0),
             other_memory: AtomicU64::new(0),
             data_memory: (0..cores).map(|_| AtomicU64::new(0)).collect(),
+            garbage_memory: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             evictable: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             peak_memory: AtomicU64::new(0),
             slow_ids: AtomicU64::new(0),
@@ -212,9 +215,11 @@ impl Shared {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// A core tells how much its data takes, and whether some of it may go to make room.
-    pub fn note_data(&self, core: usize, bytes: u64, evictable: bool) {
+    /// A core tells how much its data takes, how much of what it deleted is still to be freed, and whether some data
+    /// may go to make room.
+    pub fn note_data(&self, core: usize, bytes: u64, garbage: u64, evictable: bool) {
         self.data_memory[core].store(bytes, Ordering::Relaxed);
+        self.garbage_memory[core].store(garbage, Ordering::Relaxed);
         self.evictable[core].store(evictable, Ordering::Relaxed);
     }
 
@@ -241,8 +246,10 @@ impl Shared {
             .unwrap_or(0) as u64;
         self.used_memory.store(used, Ordering::Relaxed);
         self.peak_memory.fetch_max(used, Ordering::Relaxed);
-        // As with Redis, what is on its way to the disk does not count against `maxmemory`: it goes by itself.
-        let other = used.saturating_sub(self.data() + disk::held());
+        // What is on its way to the disk, and what is deleted, does not count against `maxmemory`: it goes by itself.
+        let garbage = self.garbage_memory.iter();
+        let garbage: u64 = garbage.map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        let other = used.saturating_sub(self.data() + garbage + disk::held());
         self.other_memory.store(other, Ordering::Relaxed);
     }
 

@@ -130,3 +130,22 @@ fn under_lfu_frequencies_are_told_and_times_are_not() {
     );
     assert!(matches!(wire.say("OBJECT FREQ k"), Value::Error(_)));
 }
+
+#[test]
+fn what_was_deleted_does_not_count_while_it_is_being_freed() {
+    for shards in [1, 2] {
+        let mut home = Home::new();
+        home.shards(shards);
+        let server = home.start();
+        let mut wire = server.connect();
+        limit(&mut wire, 12 << 20, "noeviction");
+        let value = "v".repeat(10_000);
+        for round in 0..3 {
+            for i in 0..1000 {
+                let reply = wire.say(&format!("SET {round}:{i} {value}"));
+                assert_eq!(reply, Value::ok(), "round {round}, key {i}");
+            }
+            assert_eq!(wire.say("FLUSHALL"), Value::ok());
+        }
+    }
+}

@@ -163,6 +163,7 @@ fn name(e: &LogError) -> &'static str {
         LogError::Anchor { .. } => "Anchor",
         LogError::UnknownDek { .. } => "UnknownDek",
         LogError::WrongKey { .. } => "WrongKey",
+        LogError::Sealed { .. } => "Sealed",
         LogError::Plain { .. } => "Plain",
         LogError::Version { .. } => "Version",
         LogError::Content { .. } => "Content",

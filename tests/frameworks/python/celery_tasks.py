@@ -1,5 +1,6 @@
 """Celery: the server as broker and as store of results, for a worker with two processes and for a beat."""
 
+import os
 import ssl
 import subprocess
 import sys
@@ -102,7 +103,7 @@ if __name__ == "__main__":
         worker = subprocess.Popen(
             [sys.executable, "-B", "-m", "celery", "-A", "celery_tasks", "worker", "--beat", "-s", f"{scratch}/beat",
              "--concurrency=2", "--loglevel=WARNING", "--without-mingle"],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, cwd=os.path.dirname(os.path.abspath(__file__)),
         )
         try:
             run(celery_tasks.one_task, celery_tasks.many_tasks, celery_tasks.chains_and_chords, celery_tasks.retries_and_failures,
