@@ -116,7 +116,7 @@ fn an_error_goes_to_standard_error_when_it_is_the_status() {
 #[test]
 fn a_number_repeats_the_command_behind_it_in_lines_too() {
     let ferrite = Ferrite::start();
-    let lines = b"DEL n\n3 INCR n\nGET n\n2 NOSUCH\n";
+    let lines = b"SET n 0\n3 INCR n\nGET n\n2 NOSUCH\n";
     let ours = output(&mut ferrite.cli(), lines).stdout;
     let theirs = output(&mut ferrite.redis_cli(), lines).stdout;
     assert_eq!(
