@@ -6,8 +6,7 @@
 //!
 //! A value is read from a [`Source`] and written to a [`Sink`] element by element, and a [`Reader`] goes on behind a
 //! value with the next; so a file of many keys passes through without being held as a whole. What stands between values in
-//! a file (versions, databases, expiries) is for who reads and writes files: [`Reader`] and [`put_length`],
-//! [`put_string`] have the words.
+//! a file (versions, databases, expiries) is the matter of [`mod@file`].
 //!
 //! Versions: all that Redis wrote up to RDB version 12 (7.4, 8.0) is read, and what Valkey 9 writes as version 80. What
 //! is written is version 10 (Redis 7.0) but for hashes with fields that expire, which need 12. Version 10 has no place
@@ -17,9 +16,10 @@
 //! Source: Redis's documentation of DUMP and RESTORE, and the descriptions of the RDB, ziplist, listpack and LZF formats.
 //!
 //! Reading order: `read` and `write` (lengths and strings), `lzf`, `crc`, `packed` (listpack and its elders), `load` and
-//! `save` (values), `stream` (both ways).
+//! `save` (values), `stream` (both ways), `file` (whole files).
 
 mod crc;
+pub mod file;
 mod load;
 mod lzf;
 mod packed;

@@ -142,6 +142,21 @@ impl<S: Source> Reader<S> {
         Ok(bytes)
     }
 
+    /// How many bytes the string takes that comes next, of which the length is read, and nothing else.
+    pub(super) fn string_bytes(&mut self) -> Result<u64, Fault> {
+        Ok(match self.either()? {
+            Length::Plain(bytes) => bytes,
+            Length::Encoded(0) => 1,
+            Length::Encoded(1) => 2,
+            Length::Encoded(2) => 4,
+            Length::Encoded(3) => {
+                let (small, _) = (self.length()?, self.length()?);
+                small
+            }
+            Length::Encoded(_) => return Err(Fault::Damaged),
+        })
+    }
+
     /// A string, in whichever encoding.
     pub fn string(&mut self) -> Result<Vec<u8>, Fault> {
         let number = match self.either()? {

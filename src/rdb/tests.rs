@@ -14,7 +14,7 @@ use crate::shard::{Decimal, Ms, View};
 use proptest::prelude::*;
 
 /// A payload around a value's bytes.
-fn seal(body: &[u8], version: u16) -> Vec<u8> {
+pub(super) fn seal(body: &[u8], version: u16) -> Vec<u8> {
     let mut out = body.to_vec();
     out.extend_from_slice(&version.to_le_bytes());
     let sum = crc64(&out);
@@ -22,7 +22,7 @@ fn seal(body: &[u8], version: u16) -> Vec<u8> {
     out
 }
 
-fn value(owned: &Owned) -> Value<'_> {
+pub(super) fn value(owned: &Owned) -> Value<'_> {
     match owned {
         Owned::Str(bytes) => Value::Str(bytes),
         Owned::Int(n) => Value::Int(*n),
@@ -31,7 +31,7 @@ fn value(owned: &Owned) -> Value<'_> {
 }
 
 /// What a value holds, elements of sets and hashes in order; and its encoding.
-fn show(owned: &Owned) -> (Vec<Vec<u8>>, &'static str) {
+pub(super) fn show(owned: &Owned) -> (Vec<Vec<u8>>, &'static str) {
     let Owned::Object(object) = owned else {
         let mut scratch = Decimal::default();
         let value = value(owned);
@@ -148,7 +148,7 @@ fn change(stream: &mut Stream, (what, id, who, at): (u8, StreamId, u8, Ms), fiel
     stream.apply(&op);
 }
 
-fn any_value() -> impl Strategy<Value = Owned> {
+pub(super) fn any_value() -> impl Strategy<Value = Owned> {
     let score = prop_oneof![any::<f64>(), any::<i32>().prop_map(f64::from), Just(-0.0)]
         .prop_filter("a number", |score| !score.is_nan());
     let expiry = prop_oneof![2 => Just(None), 1 => (1..1u64 << 48).prop_map(Some)];
@@ -208,7 +208,7 @@ fn any_value() -> impl Strategy<Value = Owned> {
 }
 
 /// A stream without what version 10 has no place for: when consumers last got something.
-fn as_told(owned: &Owned) -> Owned {
+pub(super) fn as_told(owned: &Owned) -> Owned {
     if let Owned::Object(inner) = owned
         && let View::Stream(stream) = inner.view()
     {
@@ -260,7 +260,7 @@ proptest! {
 }
 
 /// A few small values, in the forms that are written and in all others.
-fn small() -> Vec<(Vec<u8>, u16, Owned)> {
+pub(super) fn small() -> Vec<(Vec<u8>, u16, Owned)> {
     let strings =
         |items: &[&str]| -> Vec<Vec<u8>> { items.iter().map(|s| s.as_bytes().to_vec()).collect() };
     let blob = |kind: u8, blob: Vec<u8>| {
