@@ -33,6 +33,8 @@ mod session;
 pub mod shared;
 pub mod slab;
 pub mod stats;
+#[cfg(test)]
+mod tests;
 mod tick;
 mod tx;
 mod walks;
@@ -331,25 +333,9 @@ impl Worker {
 
     /// Serves until told to stop. Returns why the core had to give up, if it had to.
     pub async fn run(mut self) -> Result<(), String> {
-        let bell_fd = self.mesh.inbox().bell();
-        let rope = self.mesh.inbox().rope();
-        let bell: Rc<dyn Fn()> = Rc::new(move || mesh::pull(rope));
-        self.ring.watch(bell_fd, Token::new(Kind::Wake, 0, 0));
-        for (index, listener) in self.listeners.iter().enumerate() {
-            self.ring.accept(listener.fd.as_raw_fd(), index as u32);
-        }
+        let bell = self.listen();
         loop {
-            self.clock.read();
-            self.stats.ticks += 1;
-            let events = self.take_completions();
-            self.attune();
-            let mail = self.take_mail();
-            self.stir_queue();
-            self.serve();
-            self.go_on();
-            self.stir_queue();
-            self.housekeep();
-            self.commit(&bell);
+            let came = self.tick(&bell);
             if let Some(why) = self.log.failure() {
                 return Err(format!("core {}: the log failed: {why}", self.core));
             }
@@ -357,13 +343,36 @@ impl Worker {
                 self.mesh.flush();
                 return self.unclosed.map_or(Ok(()), Err);
             }
-            self.empty_ticks = if events + mail > 0 {
-                0
-            } else {
-                self.empty_ticks + 1
-            };
+            self.empty_ticks = if came > 0 { 0 } else { self.empty_ticks + 1 };
             self.rest().await;
         }
+    }
+
+    /// Begins to listen, to clients and to other cores; what wakes this core is returned.
+    fn listen(&mut self) -> Rc<dyn Fn()> {
+        let bell_fd = self.mesh.inbox().bell();
+        let rope = self.mesh.inbox().rope();
+        self.ring.watch(bell_fd, Token::new(Kind::Wake, 0, 0));
+        for (index, listener) in self.listeners.iter().enumerate() {
+            self.ring.accept(listener.fd.as_raw_fd(), index as u32);
+        }
+        Rc::new(move || mesh::pull(rope))
+    }
+
+    /// One tick; how many completions and messages had come.
+    fn tick(&mut self, bell: &Rc<dyn Fn()>) -> usize {
+        self.clock.read();
+        self.stats.ticks += 1;
+        let events = self.take_completions();
+        self.attune();
+        let mail = self.take_mail();
+        self.stir_queue();
+        self.serve();
+        self.go_on();
+        self.stir_queue();
+        self.housekeep();
+        self.commit(bell);
+        events + mail
     }
 
     fn stir_queue(&mut self) {
@@ -477,11 +486,8 @@ impl Worker {
         self.mesh.flush();
     }
 
-    /// Enters the ring and waits there, shortly while there is something to do, else until something comes.
-    ///
-    /// It waits in its own ring, never in the executor: Linux 6.18 was seen to lose the wake from the one to the other
-    /// on a crowded machine, and the core slept on. The executor has its turn ten times a second, and every
-    /// millisecond while it runs an errand.
+    /// Waits for what comes next. The executor has its turn ten times a second, and every millisecond while it runs an
+    /// errand.
     async fn rest(&mut self) {
         let now = self.clock.now_us;
         if self.log.has_errands() && now - self.last_yield >= 1000
@@ -494,6 +500,14 @@ impl Worker {
                 return;
             }
         }
+        self.sleep();
+    }
+
+    /// Enters the ring and waits there, shortly while there is something to do, else until something comes.
+    ///
+    /// It waits in its own ring, never in the executor: Linux 6.18 was seen to lose the wake from the one to the other
+    /// on a crowded machine, and the core slept on.
+    fn sleep(&mut self) {
         let busy = self.more_completions
             || (!self.input.is_empty() && !self.log_backlogged)
             || !self.output.is_empty()
@@ -512,7 +526,7 @@ impl Worker {
             self.ring.poll();
             return;
         }
-        let until = self.next_deadline().saturating_sub(now);
+        let until = self.next_deadline().saturating_sub(self.clock.now_us);
         let until = Duration::from_micros(until);
         if self.empty_ticks < EMPTY_TICKS || self.log.has_errands() {
             let (target, min_wait) = self.patience.wait(self.settings.server.max_wait);
