@@ -33,8 +33,9 @@ pub struct Keyring {
     node: [u8; 16],
     generation: u64,
     entries: Vec<Entry>,
-    /// Whether usage was noted that the file does not have yet.
+    /// Whether usage was noted that the file does not have yet, and whether some of it is the first of a Dek.
     dirty: bool,
+    first_use: bool,
 }
 
 /// What a keyring with a file needs to replace it.
@@ -86,6 +87,7 @@ impl Keyring {
             generation: 0,
             entries: Vec::new(),
             dirty: false,
+            first_use: false,
         }
     }
 
@@ -123,6 +125,7 @@ impl Keyring {
             generation: 0,
             entries: Vec::new(),
             dirty: false,
+            first_use: false,
         };
         keyring.write()?;
         Ok(keyring)
@@ -201,6 +204,7 @@ impl Keyring {
             generation: header.generation,
             entries,
             dirty: false,
+            first_use: false,
             home: Some(Home {
                 kek: header.kek,
                 kek_since_ms: header.kek_since_ms,
@@ -373,6 +377,7 @@ impl Keyring {
     pub fn note_usage(&mut self, id: &DekId, bytes: u64, messages: u64) {
         if let Some(entry) = self.entries.iter_mut().find(|e| e.record.info.id == *id) {
             let info = &mut entry.record.info;
+            self.first_use |= info.messages == 0 && messages > 0;
             info.bytes = info.bytes.saturating_add(bytes);
             info.messages = info.messages.saturating_add(messages);
             self.dirty |= bytes != 0 || messages != 0;
@@ -383,6 +388,12 @@ impl Keyring {
     /// between.
     pub fn save_usage(&mut self) -> Result<(), KeyringError> {
         if self.dirty { self.write() } else { Ok(()) }
+    }
+
+    /// As [`Keyring::save_usage`], but only if a Dek was used for the first time: then the file shows that there is
+    /// something that the Dek opens.
+    pub fn save_first_use(&mut self) -> Result<(), KeyringError> {
+        if self.first_use { self.write() } else { Ok(()) }
     }
 
     /// Replaces the file by what is in memory, one generation on.
@@ -412,6 +423,7 @@ impl Keyring {
         }
         self.generation = generation;
         self.dirty = false;
+        self.first_use = false;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use super::deks::{self, Deks};
 use super::error::LogError;
-use super::format::{SegmentId, VERSION, array_at, u16_at, u32_at, u64_at};
+use super::format::{SegmentId, VERSION, array_at, parse_segment_name, u16_at, u32_at, u64_at};
 use crate::disk::{AlignedBuf, BLOCK, Disk, DiskFile, Sealed};
 use crate::envelope::Dek;
 use crate::seal::{Algorithm, Backend, Exhausted, FileKey, NoRandomness, TAG_LEN};
@@ -88,6 +88,11 @@ pub fn anchor_name(core: u16) -> String {
 pub fn parse_anchor_name(name: &str) -> Option<u16> {
     let core = name.strip_suffix(".anchor")?.parse().ok()?;
     (anchor_name(core) == name).then_some(core)
+}
+
+/// Whether a file of that name is an anchor's or a segment's.
+pub fn is_log_file(name: &str) -> bool {
+    parse_anchor_name(name).is_some() || parse_segment_name(name).is_some()
 }
 
 /// Seals the anchors of one run.

@@ -44,7 +44,7 @@ mod scan;
 pub mod unit;
 mod writer;
 
-pub use anchor::{ANCHOR_LABEL, Anchor, anchor_name};
+pub use anchor::{ANCHOR_LABEL, Anchor, anchor_name, is_log_file};
 pub use config::{Done, FileNo, LogConfig, LogCounters, Op, OpId, Policy, Refusal, Start, Ticket};
 pub use deks::Deks;
 pub use error::{Fault, LogError, Proof};

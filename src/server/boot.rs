@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use glommio::{LocalExecutorBuilder, Placement};
 
-use super::{aclfile, limits, load};
+use super::{aclfile, in_use, limits, load};
 use crate::config::Loaded;
 use crate::envelope::provider::file::FileProvider;
 use crate::envelope::{Keyring, Provider};
@@ -237,7 +237,12 @@ pub fn boot(
     seal::random(&mut seed).map_err(|e| format!("no randomness: {e}"))?;
     let hash_seed = u64::from_le_bytes(seed[..8].try_into().unwrap_or_default());
     let now_ms = now().as_millis() as u64;
+    if settings.persistence.appendonly {
+        in_use::check(&settings.server.data_dir, &keyring)?;
+    }
     let mut loading = load::load(&settings, shards, hash_seed, &mut keyring, now_ms)?;
+    let logs = loading.cores.iter_mut().filter_map(|(_, log)| log.as_mut());
+    in_use::note(logs, &mut keyring)?;
     let inboxes = (0..shards)
         .map(|_| Inbox::new().map(Arc::new))
         .collect::<Result<Vec<_>, _>>()

@@ -15,6 +15,7 @@ use super::message::TxRecord;
 use super::shared::Shared;
 use crate::disk::real::{RealDisk, RealFile};
 use crate::disk::{Disk, DiskFile, Sealed};
+use crate::envelope::Keyring;
 use crate::log::{Done, FileNo, Op, OpId, Part, Policy, Refusal, Tx, Writer};
 use crate::net::ring::{Kind, Ring, Token};
 
@@ -35,6 +36,7 @@ pub struct LogDrive {
 pub struct OpenLog {
     /// Messages and bytes that recovery opened of this core's logs.
     pub opened: (u64, u64),
+    reported: (u64, u64),
     writer: Writer,
     disk: Arc<RealDisk>,
     files: Files,
@@ -139,10 +141,23 @@ impl OpenLog {
         }
         Ok(OpenLog {
             opened: (0, 0),
+            reported: (0, 0),
             writer,
             disk,
             files,
         })
+    }
+
+    /// Tells the keyring what was sealed to open it.
+    pub fn note_usage(&mut self, keyring: &mut Keyring) {
+        let counters = self.writer.counters();
+        let (bytes, messages) = self.reported;
+        self.reported = (counters.sealed_bytes, counters.sealed_messages);
+        keyring.note_usage(
+            self.writer.dek(),
+            self.reported.0 - bytes,
+            self.reported.1 - messages,
+        );
     }
 }
 
@@ -158,6 +173,7 @@ impl LogDrive {
         let log = open.map(|open| {
             let OpenLog {
                 opened,
+                reported,
                 mut writer,
                 disk,
                 files,
@@ -165,7 +181,7 @@ impl LogDrive {
             writer.start();
             Running {
                 opened,
-                reported: (0, 0),
+                reported,
                 writer,
                 disk,
                 files,

@@ -161,6 +161,62 @@ fn a_lost_keyring_is_not_replaced_by_a_new_one() {
     assert_eq!(server.connect().say("GET k"), Value::bulk("v"));
 }
 
+/// The log's directory is gone, or all it held; a restart that was killed at once missed it just as well.
+#[test]
+fn a_log_that_is_gone_is_not_replaced_by_an_empty_one() {
+    let mut home = Home::new();
+    home.shards(2);
+    {
+        let server = home.start();
+        assert_eq!(server.connect().say("SET k v"), Value::ok());
+        assert!(!server.connect().say("WAITAOF 1 0 0").is_error());
+        server.kill9();
+    }
+    let (log, kept) = (home.data().join("log"), home.path().join("kept"));
+    std::fs::rename(&log, &kept).expect("the log is there");
+    let words = ["log", "missing or empty", "keyring", "backup", "by 2 cores"];
+    refuses(&home, &words);
+    assert!(!log.exists(), "a refused start made a log");
+    std::fs::create_dir(&log).expect("made");
+    // Another number of shards is no other data.
+    home.shards(1);
+    refuses(&home, &words);
+    // One core's part of it.
+    std::fs::remove_dir(&log).expect("still empty");
+    std::fs::rename(&kept, &log).expect("back");
+    for core in ["00000", "00001"] {
+        let is_its = |name: &str| {
+            name.starts_with(&format!("{core}."))
+                || name.split('-').nth(1).is_some_and(|c| c == core)
+        };
+        let mut taken = Vec::new();
+        for entry in std::fs::read_dir(&log).expect("it is there").flatten() {
+            if is_its(&entry.file_name().to_string_lossy()) {
+                taken.push((entry.path(), home.path().join(entry.file_name())));
+            }
+        }
+        assert!(taken.len() > 1, "{core}: {taken:?}");
+        for (from, to) in &taken {
+            std::fs::rename(from, to).expect("moved");
+        }
+        refuses(&home, &["log of core", "is missing", "backup"]);
+        for (from, to) in &taken {
+            std::fs::rename(to, from).expect("moved back");
+        }
+    }
+    {
+        let server = home.start();
+        assert_eq!(server.connect().say("GET k"), Value::bulk("v"));
+        server.stop();
+    }
+    // Given up in the way that the refusal names.
+    std::fs::remove_dir_all(&log).expect("removed");
+    refuses(&home, &words[..4]);
+    std::fs::rename(home.data().join("keyring"), home.path().join("old keyring")).expect("moved");
+    let server = home.start();
+    assert_eq!(server.connect().say("DBSIZE"), Value::Int(0));
+}
+
 #[test]
 fn a_port_in_use_is_named_and_never_shared() {
     let home = Home::new();
