@@ -9,7 +9,7 @@
 //! carriage return, are skipped without a look.
 
 use super::{Reply, inline, number};
-use crate::limits::{Limits, UNAUTHENTICATED_BULK_LEN, UNAUTHENTICATED_MULTIBULK};
+use crate::limits::{ARG_WEIGHT, Limits, UNAUTHENTICATED_BULK_LEN, UNAUTHENTICATED_MULTIBULK};
 use std::fmt;
 
 /// One argument of a command: a range of the connection's input buffer.
@@ -231,7 +231,8 @@ impl Parser {
                     if limits.unauthenticated && n > UNAUTHENTICATED_BULK_LEN as i64 {
                         return Step::Fault(Fault::UnauthenticatedBulkLength);
                     }
-                    if next - base + n as usize + 2 > most {
+                    let found = args.len() - before + self.pending.len();
+                    if next - base + n as usize + 2 + found * ARG_WEIGHT > most {
                         return Step::Fault(Fault::LongRequest);
                     }
                     at = next;

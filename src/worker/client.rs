@@ -125,7 +125,7 @@ pub struct Queue {
     pub commands: Vec<Queued>,
     /// Whether one of them was refused: EXEC then aborts.
     pub refused: bool,
-    /// Bytes of their arguments.
+    /// What their arguments weigh.
     pub bytes: usize,
 }
 

@@ -8,6 +8,7 @@ use super::dispatch::Needs;
 use super::tick::Flow;
 use super::tx::Work;
 use crate::command::{Command, Error, Run, SessionCmd, flag};
+use crate::limits::ARG_WEIGHT;
 
 /// Bytes of arguments an open MULTI may gather (Redis: `client-query-buffer-limit`).
 const QUEUE_BYTES: usize = 1024 * 1024 * 1024;
@@ -79,7 +80,7 @@ impl Worker {
         } else {
             self.forbids(row)
         };
-        let bytes: usize = argv.iter().map(|arg| arg.len()).sum();
+        let bytes: usize = argv.iter().map(|arg| arg.len() + ARG_WEIGHT).sum();
         let Some(queue) = &mut client.multi else {
             return Flow::Next;
         };

@@ -233,3 +233,22 @@ fn clients_are_listed_named_and_killed() {
         );
     }
 }
+
+/// As many as Redis 7 takes, on whatever cores the keys are.
+#[test]
+fn a_command_may_have_more_than_a_million_arguments() {
+    const MANY: usize = 1_100_000;
+    for shards in [1, 2] {
+        let mut home = Home::new();
+        home.shards(shards);
+        let server = home.start();
+        let mut wire = server.connect();
+        wire.say("SET k1000000 v");
+        let keys: Vec<String> = (0..MANY).map(|i| format!("k{i}")).collect();
+        let args: Vec<&str> = std::iter::once("EXISTS")
+            .chain(keys.iter().map(String::as_str))
+            .collect();
+        assert_eq!(wire.call(&args), Value::Int(1));
+        assert_eq!(wire.say("PING").text(), "PONG");
+    }
+}

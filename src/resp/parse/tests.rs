@@ -2,6 +2,7 @@
 //! no byte looked at twice.
 
 use super::*;
+use crate::limits::REQUEST_LEN;
 use proptest::prelude::*;
 
 type Commands = Vec<Vec<Vec<u8>>>;
@@ -84,7 +85,10 @@ fn faults_and_their_words() {
         (b"*x\r\n", "Protocol error: invalid multibulk length"),
         (b"*\r\n", "Protocol error: invalid multibulk length"),
         (b"*01\r\n", "Protocol error: invalid multibulk length"),
-        (b"*1048577\r\n", "Protocol error: invalid multibulk length"),
+        (
+            b"*2147483648\r\n",
+            "Protocol error: invalid multibulk length",
+        ),
         (
             b"*9999999999999999999\r\n",
             "Protocol error: invalid multibulk length",
@@ -141,10 +145,38 @@ fn a_request_has_a_limit_as_a_whole() {
         ..Limits::default()
     };
     let request = |n: usize| format!("*2\r\n$3\r\nGET\r\n${n}\r\n{}\r\n", "k".repeat(n));
-    let fits = 100 - request(10).len() + 10;
+    let fits = 100 - request(10).len() + 10 - ARG_WEIGHT;
     let run = |n: usize| feed(request(n).as_bytes(), &[20], |_| true, &limits);
     assert_eq!(run(fits).1, None);
     assert_eq!(run(fits + 1).1, Some(Fault::LongRequest));
+}
+
+/// As many arguments may be announced as Redis takes; that takes no memory, and what they take when they come is
+/// bounded.
+#[test]
+fn many_arguments_are_bounded_by_what_they_weigh() {
+    const MANY: usize = 1_200_000;
+    let mut input = b"*2147483647\r\n".to_vec();
+    assert_eq!(
+        feed(&input, &[], |_| false, &Limits::default()),
+        (vec![], None)
+    );
+    input.extend_from_slice(&b"$0\r\n\r\n".repeat(MANY));
+    for (request_len, fault) in [
+        (REQUEST_LEN, None),
+        (MANY * (ARG_WEIGHT + 6), None),
+        (MANY * (ARG_WEIGHT + 6) - 200, Some(Fault::LongRequest)),
+    ] {
+        let limits = Limits {
+            request_len,
+            ..Limits::default()
+        };
+        let cuts: Vec<usize> = (1..input.len()).step_by(10_000).collect();
+        for cuts in [&[][..], &cuts] {
+            let got = feed(&input, cuts, |_| false, &limits);
+            assert_eq!(got, (vec![], fault), "{request_len}");
+        }
+    }
 }
 
 #[test]
