@@ -157,9 +157,9 @@ fn run(algorithm: Algorithm, tick: u32) {
     let dir = std::env::temp_dir().join(format!("ferrite-bench-log-{}", std::process::id()));
     let disk = RealDisk::open(&dir).expect("the temporary directory can be written");
     let deks = Ring(algorithm);
-    let plan = scan(&disk, &deks, Backend::AwsLc).expect("an empty directory");
+    let plan = scan(&disk, &deks, Backend::AwsLc, None).expect("an empty directory");
     let mut none: Vec<Count> = (0..CORES).map(|_| Count::default()).collect();
-    let found = recover(&disk, plan, &mut none, &Deal).expect("an empty log");
+    let found = recover(&disk, plan, None, &mut none, &Deal).expect("an empty log");
     let effects = RECORD.repeat(tick as usize);
     let (mut micros, mut allocations, mut ticks) = (0f64, 0, 0u64);
     let mut logs: Vec<Driver> = (0..CORES)
@@ -204,9 +204,9 @@ fn run(algorithm: Algorithm, tick: u32) {
     }
     for shards in [CORES as usize, 3] {
         let began = Instant::now();
-        let plan = scan(&disk, &deks, Backend::AwsLc).expect("the log just written");
+        let plan = scan(&disk, &deks, Backend::AwsLc, None).expect("the log just written");
         let mut sinks: Vec<Count> = (0..shards).map(|_| Count::default()).collect();
-        let found = recover(&disk, plan, &mut sinks, &Deal).expect("the log just written");
+        let found = recover(&disk, plan, None, &mut sinks, &Deal).expect("the log just written");
         let rate = found.counters.records as f64 / began.elapsed().as_secs_f64() / 1e6;
         let got: u64 = sinks.iter().map(|s| s.0).sum();
         assert_eq!(got, RECORDS * u64::from(CORES));

@@ -22,6 +22,7 @@ pub mod script;
 pub mod shard;
 
 // Floor 2: durable.
+pub mod checkpoint;
 pub mod log;
 
 // Floor 3: the seat of one core.

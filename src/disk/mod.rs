@@ -110,6 +110,13 @@ pub enum Work {
         /// Length in bytes, a multiple of [`BLOCK`].
         size: u64,
     },
+    /// Give the file `from`, whose content is durable, the name `name`.
+    Rename {
+        /// The file.
+        from: String,
+        /// Its name from now on; a file of that name is replaced.
+        name: String,
+    },
     /// Remove the file; fine if it is not there.
     Remove {
         /// Name in the directory.
@@ -124,6 +131,7 @@ impl Work {
             Work::Create { name, .. }
             | Work::Recycle { name, .. }
             | Work::Obtain { name, .. }
+            | Work::Rename { name, .. }
             | Work::Remove { name } => name,
         }
     }

@@ -218,6 +218,16 @@ impl Disk for RealDisk {
                 }
                 Err(e) => Err(e),
             },
+            Work::Rename { from, name } => {
+                let file = self.file(from, false)?;
+                std::fs::rename(self.dir.join(from), self.dir.join(name))
+                    .map_err(|e| context(e, "rename", from))?;
+                sync_dir(&self.dir)?;
+                Ok(Some(RealFile {
+                    name: name.clone(),
+                    ..file
+                }))
+            }
             Work::Remove { name } => match std::fs::remove_file(self.dir.join(name)) {
                 Ok(()) => sync_dir(&self.dir).map(|()| None),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -201,7 +201,7 @@ impl SimDisk {
                         held(file).write(0, &[0; BLOCK]);
                     }
                 }
-                Work::Remove { .. } => {}
+                Work::Rename { .. } | Work::Remove { .. } => {}
             },
             _ => {
                 let _ = self.perform(work); // if it fails, nothing was done: also an outcome
@@ -365,6 +365,17 @@ impl Disk for SimDisk {
                             .insert(name.clone(), Arc::new(Mutex::new(content)));
                     }
                 }
+            }
+            Work::Rename { from, name } => {
+                let mut state = self.lock();
+                let Some(file) = state.files.remove(from) else {
+                    return Err(context(
+                        io::Error::from_raw_os_error(libc::ENOENT),
+                        "rename",
+                        from,
+                    ));
+                };
+                state.files.insert(name.clone(), file);
             }
             Work::Remove { name } => {
                 self.lock().files.remove(name);

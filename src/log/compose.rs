@@ -28,6 +28,8 @@ pub(super) struct Filling {
     pub(super) units: u32,
     /// The LSN of the last unit that ends in it; 0 if none does.
     pub(super) complete: u64,
+    /// It begins a segment.
+    pub(super) rolls: bool,
     /// When it was first seen by `poll`, in microseconds.
     pub(super) since: Option<u64>,
 }
@@ -42,6 +44,7 @@ impl Filling {
             first_lsn,
             units: 0,
             complete: 0,
+            rolls: false,
             since: None,
         }
     }
@@ -96,6 +99,8 @@ pub(super) struct Composer {
     pub(super) next_lsn: u64,
     max_payload: usize,
     target: usize,
+    /// The next frame begins a segment.
+    roll: bool,
 }
 
 impl Composer {
@@ -107,6 +112,7 @@ impl Composer {
             next_lsn: 1,
             max_payload: frame_max - FRAME_HEADER_LEN,
             target: frame_target,
+            roll: false,
         }
     }
 
@@ -151,12 +157,19 @@ impl Composer {
     }
 
     fn open_frame(&mut self, flags: u8, first_lsn: u64) -> &mut Filling {
-        let pool = &mut self.pool;
+        let (pool, roll) = (&mut self.pool, &mut self.roll);
         self.open.get_or_insert_with(|| {
             let mut f = Filling::new(pool.take(), FrameKind::Data, first_lsn);
             f.flags = flags;
+            f.rolls = std::mem::take(roll);
             f
         })
+    }
+
+    /// Lets the next unit begin a frame, and that frame a segment.
+    pub(super) fn roll(&mut self) {
+        self.close_open();
+        self.roll = true;
     }
 
     /// Puts the frame that is being filled into the queue.

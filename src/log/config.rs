@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::format::{FrameHeader, HEADER_LEN, MAX_FRAME_LEN, MAX_TENANT};
+use super::format::{
+    CHECKPOINT_LABEL, FrameHeader, HEADER_LEN, MAX_FRAME_LEN, MAX_TENANT, SEGMENT_LABEL,
+};
 use super::unit::LogEnd;
 use crate::disk::{BLOCK, Sealed, Work, round_up};
 use crate::seal::Backend;
@@ -20,9 +22,35 @@ pub enum Policy {
     No,
 }
 
+/// What a chain of segments is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// A log: it grows while the run lasts, and an anchor says how far it is durable.
+    Log,
+    /// One core's part of a checkpoint: it is written once, and a manifest says where it ends.
+    Checkpoint,
+}
+
+impl Chain {
+    /// The label under which its segments' keys are derived.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Chain::Log => SEGMENT_LABEL,
+            Chain::Checkpoint => CHECKPOINT_LABEL,
+        }
+    }
+
+    /// Whether it has an anchor.
+    pub(super) fn anchored(self) -> bool {
+        self == Chain::Log
+    }
+}
+
 /// The settings of one core's log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
+    /// What is written.
+    pub chain: Chain,
     /// This core, below `cores`.
     pub core: u16,
     /// How many cores, each with its log, this run has.
@@ -55,9 +83,21 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// The same for the core's part of a checkpoint, in segments of `segment_size` bytes.
+    pub fn for_checkpoint(self, segment_size: u64) -> LogConfig {
+        LogConfig {
+            chain: Chain::Checkpoint,
+            policy: Policy::No,
+            segment_size,
+            frame_target: 256 << 10,
+            ..self
+        }
+    }
+
     /// The defaults for core `core` of `cores`.
     pub fn new(core: u16, cores: u16, node: [u8; 16]) -> LogConfig {
         LogConfig {
+            chain: Chain::Log,
             core,
             cores,
             node,

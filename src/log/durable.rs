@@ -47,6 +47,9 @@ impl Writer {
     }
 
     pub(super) fn anchor_due(&self) -> Option<u64> {
+        if !self.config.chain.anchored() {
+            return None;
+        }
         let waits = match self.phase {
             Phase::Anchoring => true,
             Phase::Running => self.durable_frames > self.anchor_said || self.anchor_forced,
@@ -130,11 +133,16 @@ impl Writer {
         }
         self.spares.extend(self.releasing.drain(..));
         if last {
-            self.phase = Phase::Closed;
             self.close_file(FileNo::ANCHOR);
-            while let Some(blank) = self.blanks.pop_front() {
-                self.close_file(blank.file);
-            }
+            self.finish();
+        }
+    }
+
+    /// Nothing is left to be done.
+    pub(super) fn finish(&mut self) {
+        self.phase = Phase::Closed;
+        while let Some(blank) = self.blanks.pop_front() {
+            self.close_file(blank.file);
         }
     }
 }

@@ -86,6 +86,15 @@ pub enum LogError {
         /// The run whose data there are.
         run: u64,
     },
+    /// The log begins later than what it is to be applied to ends: a checkpoint is missing.
+    Gap {
+        /// The run the log begins with.
+        run: u64,
+        /// The core.
+        core: u16,
+        /// The segment it begins with.
+        seq: u64,
+    },
     /// The keyring does not hold the Dek a file is sealed under.
     UnknownDek {
         /// The file.
@@ -168,6 +177,8 @@ pub enum Proof {
     },
     /// The run after this one recorded where this log ends.
     NextRun(u64),
+    /// The checkpoint's manifest recorded where this part of it ends.
+    Manifest,
 }
 
 impl LogError {
@@ -197,7 +208,9 @@ impl LogError {
             | LogError::Version { file, .. }
             | LogError::Content { file, .. }
             | LogError::Effects { file, .. } => Some(file),
-            LogError::MissingLog { .. } | LogError::MissingRun { .. } => None,
+            LogError::MissingLog { .. } | LogError::MissingRun { .. } | LogError::Gap { .. } => {
+                None
+            },
         }
     }
 
@@ -240,6 +253,7 @@ impl fmt::Display for Proof {
                 )
             }
             Proof::NextRun(run) => write!(f, "run {run} began by recording it"),
+            Proof::Manifest => f.write_str("the checkpoint's manifest recorded it"),
         }
     }
 }
@@ -298,6 +312,10 @@ impl fmt::Display for LogError {
             LogError::Anchor { file, run } => write!(
                 f,
                 "log: {file} is damaged or out of date: it does not know of run {run}, of which there are data; {RESTORE}"
+            ),
+            LogError::Gap { run, core, seq } => write!(
+                f,
+                "log: the log of core {core} begins with segment {seq} of run {run}, and no checkpoint that can be read reaches there; {RESTORE}"
             ),
             LogError::UnknownDek { file, dek } => {
                 write!(f, "log: {file} is sealed under the Dek ")?;

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use super::base::Floors;
+use super::config::Chain;
 use super::error::LogError;
 use super::parts::{Keeper, Kept};
 use super::recover::{Router, Sink};
 use super::replay::{Finished, ReadCounters, Replay};
 use super::scan::LogPlan;
-use super::unit::UnitKind;
+use super::unit::{Slots, UnitKind};
 use crate::disk::Disk;
 
 /// Bytes of effects that are handed on at a time.
@@ -29,6 +31,8 @@ pub(super) struct Read {
     pub(super) units: u64,
     pub(super) records: u64,
     pub(super) counters: ReadCounters,
+    /// The marks in it, if it is a part of a checkpoint.
+    pub(super) marks: Vec<Slots>,
 }
 
 /// What the threads of one run share.
@@ -70,16 +74,19 @@ impl Shared {
     }
 }
 
-/// Log `i` into shard `i`, each on a thread of its own.
+/// Log `i` into shard `i`, each on a thread of its own. `floors` are by log, or none.
 pub(super) fn direct<D: Disk, S: Sink>(
     disk: &D,
     logs: Vec<LogPlan>,
+    floors: &[Floors],
     sinks: &mut [S],
+    router: &dyn Router,
 ) -> Result<Vec<Read>, LogError> {
     let shared = Shared::new(&logs);
     let shared_by_all = &shared;
     let read = |(log, sink): (LogPlan, &mut S)| {
-        read_log(disk, log, shared_by_all, |effects, _, _| {
+        let floors = floors.get(usize::from(log.core()));
+        read_log(disk, log, floors, router, shared_by_all, |effects, _, _| {
             sink.apply(effects)
         })
     };
@@ -106,6 +113,7 @@ struct Batch {
 pub(super) fn routed<D: Disk, S: Sink>(
     disk: &D,
     logs: Vec<LogPlan>,
+    floors: &[Floors],
     sinks: &mut [S],
     router: &dyn Router,
 ) -> Result<Vec<Read>, LogError> {
@@ -118,9 +126,10 @@ pub(super) fn routed<D: Disk, S: Sink>(
             doors.push(door);
             scope.spawn(move || apply_batches(sink, batches, shared_by_all));
         }
-        let read = |log| {
+        let read = |log: LogPlan| {
             let doors = doors.clone();
-            scope.spawn(move || read_into(disk, log, doors, router, shared_by_all))
+            let floors = floors.get(usize::from(log.core()));
+            scope.spawn(move || read_into(disk, log, floors, doors, router, shared_by_all))
         };
         let threads: Vec<_> = logs.into_iter().map(read).collect();
         drop(doors);
@@ -151,13 +160,14 @@ fn apply_batches<S: Sink>(sink: &mut S, batches: Receiver<Batch>, shared: &Share
 fn read_into<D: Disk>(
     disk: &D,
     log: LogPlan,
+    floors: Option<&Floors>,
     doors: Vec<SyncSender<Batch>>,
     router: &dyn Router,
     shared: &Shared,
 ) -> Option<Read> {
     let (home, returned) = channel::<Vec<u8>>();
     let mut out: Vec<Vec<u8>> = doors.iter().map(|_| Vec::with_capacity(BATCH)).collect();
-    read_log(disk, log, shared, |effects, file, offset| {
+    read_log(disk, log, floors, router, shared, |effects, file, offset| {
         router.route(effects, &mut out)?;
         for (buf, door) in out
             .iter_mut()
@@ -186,13 +196,16 @@ fn read_into<D: Disk>(
 fn read_log<D: Disk>(
     disk: &D,
     log: LogPlan,
+    floors: Option<&Floors>,
+    router: &dyn Router,
     shared: &Shared,
     mut apply: impl FnMut(&[u8], &str, u64) -> Result<(), String>,
 ) -> Option<Read> {
-    let core = log.core();
+    let (core, chain) = (log.core(), log.chain);
     let mut replay = Replay::new(disk, log);
     let mut keeper = Keeper::new(core);
     let (mut units, mut records) = (0, 0);
+    let (mut marks, mut picked) = (Vec::new(), Vec::new());
     let mut batch: Vec<u8> = Vec::with_capacity(BATCH);
     let mut place = (String::new(), 0);
     let refused = |(file, offset): (String, u64), reason| LogError::Effects {
@@ -223,7 +236,23 @@ fn read_log<D: Disk>(
         let effects = match unit.kind {
             UnitKind::Effects => Ok(unit.body),
             UnitKind::Tx => keeper.take(unit.body, unit.lsn, shared),
+            UnitKind::Slots => match (chain, Slots::decode_all(unit.body)) {
+                (Chain::Checkpoint, Some(more)) => {
+                    marks.extend(more);
+                    Ok(&[][..])
+                }
+                _ => Err("marks of slots that do not belong there".to_string()),
+            },
         };
+        let lsn = unit.lsn;
+        let effects = effects.and_then(|effects| match floors.filter(|f| f.concern(lsn)) {
+            None => Ok(effects),
+            Some(floors) => {
+                picked.clear();
+                router.pick(effects, &|slot| floors.lacks(slot, lsn), &mut picked)?;
+                Ok(&picked[..])
+            }
+        });
         let applied = effects.and_then(|effects| {
             if batch.is_empty() && effects.len() >= BATCH {
                 return apply(effects, &place.0, place.1);
@@ -257,5 +286,6 @@ fn read_log<D: Disk>(
         units,
         records,
         counters,
+        marks,
     })
 }

@@ -186,7 +186,10 @@ impl Writer {
             return;
         }
         let size = self.config.segment_size;
-        let wanted = (1 + self.composer.waiting() as u64 / size).min(MOST_BLANKS);
+        // A log is never without a file to go on in; a checkpoint's part makes one when it needs it.
+        let ahead = self.config.chain.anchored() || self.room() < 4 * self.config.frame_max as u64;
+        let waiting = self.composer.waiting() as u64 / size;
+        let wanted = (u64::from(ahead) + waiting).min(MOST_BLANKS);
         if self.sealed_last || self.blanks.len() as u64 >= wanted {
             return;
         }

@@ -9,6 +9,8 @@ use crate::seal::{Algorithm, TAG_LEN};
 
 /// The label under which segment keys are derived.
 pub const SEGMENT_LABEL: &str = "ferrite log segment";
+/// The label under which the keys of a checkpoint's segments are derived.
+pub const CHECKPOINT_LABEL: &str = "ferrite checkpoint segment";
 /// First bytes of a segment.
 pub const SEGMENT_MAGIC: [u8; 8] = *b"FERRSEG1";
 /// First bytes of a frame.

@@ -3,7 +3,7 @@
 use super::compose::{FRAME_AT, Filling};
 use super::config::{FileNo, Op, Policy};
 use super::format::{
-    FRAME_HEADER_LEN, FrameHeader, FrameKind, HEADER_LEN, LAST, SEGMENT_LABEL, SegmentHeader,
+    FRAME_HEADER_LEN, FrameHeader, FrameKind, HEADER_LEN, LAST, SegmentHeader,
 };
 use super::unit::SEAL_LEN;
 use super::writer::{Blank, Doing, Flight, Loose, Phase, Segment, Writer};
@@ -45,8 +45,8 @@ impl Writer {
             let Some(first) = self.composer.ready.front() else {
                 break;
             };
-            let (len, lsn) = (first.frame_len() as u64, first.first_lsn);
-            match self.make_room(len, lsn, out) {
+            let (len, lsn, rolls) = (first.frame_len() as u64, first.first_lsn, first.rolls);
+            match self.make_room(len, lsn, rolls, out) {
                 Room::Here => {}
                 Room::Later => {
                     self.blocked = true;
@@ -82,15 +82,18 @@ impl Writer {
             && self.writes_under_way < most
             && match self.phase {
                 Phase::Opening => self.next_frame == 0 && self.anchor_ready,
-                Phase::Running | Phase::Closing => self.anchor_said > 0,
+                Phase::Running | Phase::Closing => {
+                    self.anchor_said > 0 || !self.config.chain.anchored()
+                }
                 Phase::Opened | Phase::Anchoring | Phase::Closed => false,
             }
     }
 
     /// Sees to it that the segment that is being written has room for a frame of `len` bytes.
-    fn make_room(&mut self, len: u64, lsn: u64, out: &mut Vec<Op>) -> Room {
+    fn make_room(&mut self, len: u64, lsn: u64, rolls: bool, out: &mut Vec<Op>) -> Room {
         if let Some(s) = &self.segment {
-            if s.len + len + SEAL_FRAME <= self.config.segment_size && !s.key.wants_roll() {
+            let fits = s.len + len + SEAL_FRAME <= self.config.segment_size;
+            if fits && !s.key.wants_roll() && !rolls {
                 return Room::Here;
             }
             if self.blanks.is_empty() {
@@ -102,6 +105,10 @@ impl Writer {
         let Some(blank) = self.blanks.pop_front() else {
             return Room::Later;
         };
+        if rolls && let Some(first) = self.composer.ready.front_mut() {
+            first.rolls = false;
+            self.rolled = Some(blank.seq);
+        }
         self.begin_segment(blank, lsn);
         Room::Here
     }
@@ -111,7 +118,7 @@ impl Writer {
         let header = self.header(blank.seq, first_lsn);
         match self
             .dek
-            .file_key_for_writing(self.config.backend, SEGMENT_LABEL, &header.bound())
+            .file_key_for_writing(self.config.backend, self.config.chain.label(), &header.bound())
         {
             Err(e) => self.fail(&e.to_string()),
             Ok((key, salt)) => {
@@ -176,6 +183,7 @@ impl Writer {
         }
         if let Some(s) = self.loose.back_mut() {
             s.end = Some(self.next_frame);
+            self.sealed_seq = s.seq;
         }
     }
 
@@ -294,6 +302,10 @@ impl Writer {
         self.durable_frames = durable;
         if self.phase == Phase::Opening && durable > 0 {
             self.phase = Phase::Opened;
+        }
+        let all = self.sealed_last && durable == self.next_frame;
+        if self.phase == Phase::Closing && all && !self.config.chain.anchored() {
+            self.finish();
         }
     }
 }

@@ -27,6 +27,7 @@
 //! [`Writer::release`] is where they will join.
 
 mod anchor;
+mod base;
 mod compose;
 mod config;
 mod deks;
@@ -45,13 +46,16 @@ pub mod unit;
 mod writer;
 
 pub use anchor::{ANCHOR_LABEL, Anchor, anchor_name, is_log_file};
-pub use config::{Done, FileNo, LogConfig, LogCounters, Op, OpId, Policy, Refusal, Start, Ticket};
+pub use base::{Base, Begin, load, part};
+pub use config::{
+    Chain, Done, FileNo, LogConfig, LogCounters, Op, OpId, Policy, Refusal, Start, Ticket,
+};
 pub use deks::Deks;
 pub use error::{Fault, LogError, Proof};
 pub use recover::{LogTail, Recovered, RecoveryCounters, Router, Sink, recover};
 pub use replay::{Finished, ReadCounters, Replay, Tail, Unit};
 pub use scan::{LogPlan, Plan, RunPlan, scan};
-pub use unit::{LogEnd, Part, Tx};
+pub use unit::{LogEnd, Part, Slots, Tx};
 pub use writer::Writer;
 
 #[cfg(test)]

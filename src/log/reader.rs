@@ -1,10 +1,11 @@
 //! Reading one segment: frames in order, through a large buffer, opened where they lie.
 
+use super::config::Chain;
 use super::deks::{self, Deks};
 use super::error::{Fault, LogError};
 use super::format::{
     FRAME_AAD_LEN, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, MAX_FRAME_LEN, NoHeader,
-    SEGMENT_LABEL, SegmentHeader, segment_name,
+    SegmentHeader, segment_name,
 };
 use crate::disk::{BLOCK, Disk, DiskFile};
 use crate::seal::{Backend, FileKey, TAG_LEN};
@@ -28,6 +29,7 @@ pub(super) struct Known {
 pub(super) fn read_header<D: Disk>(
     disk: &D,
     name: &str,
+    chain: Chain,
     place: (u64, u16, u64),
     deks: &dyn Deks,
     backend: Backend,
@@ -67,7 +69,7 @@ pub(super) fn read_header<D: Disk>(
         return Err(LogError::Foreign { file: file() });
     }
     let dek = deks::find(deks, header.dek, header.algorithm, name)?;
-    let key = dek.file_key_for_reading(backend, SEGMENT_LABEL, &salt, &header.bound());
+    let key = dek.file_key_for_reading(backend, chain.label(), &salt, &header.bound());
     if *key.commitment() != commitment {
         return Err(LogError::WrongKey { file: file() });
     }

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use super::base::{Base, Floors};
 use super::config::Start;
 use super::error::LogError;
 use super::feed;
@@ -46,6 +47,18 @@ pub trait Router: Sync {
     /// # Errors
     /// What is wrong with them, in words.
     fn route(&self, effects: &[u8], shards: &mut [Vec<u8>]) -> Result<(), String>;
+
+    /// Appends those of `effects`, in order, that concern slots for which `lacks` says yes; one of
+    /// several slots is narrowed to those.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    fn pick(
+        &self,
+        effects: &[u8],
+        lacks: &dyn Fn(u16) -> bool,
+        into: &mut Vec<u8>,
+    ) -> Result<(), String>;
 }
 
 /// How one log of the newest run ended.
@@ -126,7 +139,8 @@ impl Recovered {
     }
 }
 
-/// Replays a plan into the shards: `sinks[i]` is shard `i` of as many as there are now.
+/// Replays a plan into the shards: `sinks[i]` is shard `i` of as many as there are now. They hold what
+/// `base` says, if there is one; of its run only what it lacks is applied.
 ///
 /// What the newest run left is synced before it is read, so that what was recovered once stays.
 ///
@@ -135,6 +149,7 @@ impl Recovered {
 pub fn recover<D: Disk, S: Sink>(
     disk: &D,
     plan: Plan,
+    base: Option<&Base>,
     sinks: &mut [S],
     router: &dyn Router,
 ) -> Result<Recovered, LogError> {
@@ -155,7 +170,9 @@ pub fn recover<D: Disk, S: Sink>(
             sync_all(disk, &run)?;
         }
         let number = run.run;
-        let reads = replay_run(disk, run, sinks, router, &mut recovered)?;
+        let floors = base.filter(|b| b.begin.run == number);
+        let floors = floors.map_or(&[][..], |b| &b.floors);
+        let reads = replay_run(disk, run, floors, sinks, router, &mut recovered)?;
         recovered.run = number;
         recovered.counters.runs += 1;
         recovered.ends = reads.iter().map(|r| r.end).collect();
@@ -193,14 +210,15 @@ fn sync_all<D: Disk>(disk: &D, run: &RunPlan) -> Result<(), LogError> {
 fn replay_run<D: Disk, S: Sink>(
     disk: &D,
     run: RunPlan,
+    floors: &[Floors],
     sinks: &mut [S],
     router: &dyn Router,
     recovered: &mut Recovered,
 ) -> Result<Vec<Finished>, LogError> {
     let direct = run.logs.len() == sinks.len();
     let reads = match direct {
-        true => feed::direct(disk, run.logs, sinks)?,
-        false => feed::routed(disk, run.logs, sinks, router)?,
+        true => feed::direct(disk, run.logs, floors, sinks, router)?,
+        false => feed::routed(disk, run.logs, floors, sinks, router)?,
     };
     let counters = &mut recovered.counters;
     for r in &reads {

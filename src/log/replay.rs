@@ -385,7 +385,7 @@ impl<'a, D: Disk> Replay<'a, D> {
         };
         if (seq, self.prev, self.lsn) != (end.seq, end.link, end.end_lsn) {
             let (frame, offset) = (self.number, self.prev.len);
-            let (fault, proof) = (Fault::End, Proof::NextRun(self.log.next_run));
+            let (fault, proof) = (Fault::End, self.log.recorded_by());
             return Err(LogError::Frame {
                 file: name,
                 offset,
@@ -433,6 +433,7 @@ impl<'a, D: Disk> Replay<'a, D> {
         let n = self.number;
         let first = self.log.segments.first().map_or(0, |s| s.seq);
         let file = segment_name(self.log.run, self.log.core, first + self.at as u64);
+        let recorded = self.log.recorded_by();
         let refuse = |proof| match fault {
             Fault::NoFile => Err(LogError::MissingSegment { file: file.clone() }),
             _ => Err(LogError::Frame {
@@ -445,7 +446,7 @@ impl<'a, D: Disk> Replay<'a, D> {
         };
         if let Some(end) = self.log.end {
             debug_assert!(n < end.frames);
-            return refuse(Proof::NextRun(self.log.next_run));
+            return refuse(recorded);
         }
         // Every opening of a run that counts was durable before any anchor of that run.
         let anchored = self.log.anchor.map_or(1, |a| a.durable);

@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::anchor::{self, Anchor, anchor_name, parse_anchor_name};
+use super::base::Begin;
+use super::config::Chain;
 use super::deks::Deks;
 use super::error::{Fault, LogError, Proof};
 use super::format::{FrameKind, HEADER_LEN, parse_segment_name, segment_name};
@@ -34,8 +36,9 @@ pub struct RunPlan {
     pub logs: Vec<LogPlan>,
 }
 
-/// One core's log in one run.
+/// One core's log in one run, or its part of a checkpoint.
 pub struct LogPlan {
+    pub(super) chain: Chain,
     pub(super) run: u64,
     pub(super) core: u16,
     pub(super) segments: Vec<SegmentPlan>,
@@ -71,6 +74,20 @@ impl LogPlan {
         self.core
     }
 
+    /// What recorded its end.
+    pub(super) fn recorded_by(&self) -> Proof {
+        match self.chain {
+            Chain::Log => Proof::NextRun(self.next_run),
+            Chain::Checkpoint => Proof::Manifest,
+        }
+    }
+
+    /// The first segment that was not released, as the log's own records say.
+    fn begins(&self) -> u64 {
+        let released = self.end.map(|e| e.begin_seq);
+        released.or(self.anchor.map(|a| a.begin_seq)).unwrap_or(0)
+    }
+
     /// How many segment files it has.
     pub fn segments(&self) -> usize {
         self.segments.len()
@@ -80,11 +97,17 @@ impl LogPlan {
 type Logs = BTreeMap<(u64, u16), BTreeMap<u64, SegmentPlan>>;
 
 /// Looks at the directory and reads headers, anchors and opening frames; no data yet. `backend` is
-/// whose code opens, here and in the replay.
+/// whose code opens, here and in the replay. `begin` says where a checkpoint ends that what is planned
+/// will be applied to; what lies before is not needed.
 ///
 /// # Errors
 /// Every refusal of [`LogError`] that can be told from these.
-pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan, LogError> {
+pub fn scan<D: Disk>(
+    disk: &D,
+    deks: &dyn Deks,
+    backend: Backend,
+    begin: Option<&Begin>,
+) -> Result<Plan, LogError> {
     let entries = disk
         .list()
         .map_err(|e| LogError::io("the log directory", e))?;
@@ -94,7 +117,7 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
         if let Some(core) = parse_anchor_name(&entry.name) {
             anchors.insert(core, anchor::read(disk, core, deks, backend)?);
         } else if let Some((run, core, seq)) = parse_segment_name(&entry.name) {
-            let known = read_header(disk, &entry.name, (run, core, seq), deks, backend)?;
+            let known = read_header(disk, &entry.name, Chain::Log, (run, core, seq), deks, backend)?;
             let plan = SegmentPlan {
                 seq,
                 name: entry.name.clone(),
@@ -109,7 +132,9 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
     let mut plan = Plan {
         runs: Vec::new(),
         next_run: counted.max(seen) + 1,
-        begin_run: newest(0).map_or(0, |a| a.begin_run),
+        begin_run: newest(0)
+            .map_or(0, |a| a.begin_run)
+            .max(begin.map_or(0, |b| b.run)),
         anchor_generations: anchors
             .iter()
             .filter_map(|(core, a)| a.first().map(|a| (*core, a.generation)))
@@ -125,12 +150,13 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
         let recorded = ends
             .as_ref()
             .map(|(_, ends)| ends.iter().find(|e| e.core == 0));
-        let begin = match recorded {
+        let first = match recorded {
             Some(end) => end.map_or(0, |e| e.begin_seq),
             None => of_run(&anchors, 0, run).map_or(0, |a| a.begin_seq),
         };
-        let cores = cores_of(&logs, run, begin)?;
-        let (mut planned, opening) = (Vec::new(), open_of(disk, &logs, run, begin)?);
+        let first = first.max(begin.map_or(0, |b| b.of(run, 0)));
+        let cores = cores_of(&logs, run, first)?;
+        let (mut planned, opening) = (Vec::new(), open_of(disk, &logs, run, first)?);
         for core in 0..cores {
             let anchor = of_run(&anchors, core, run);
             let segments = logs
@@ -143,6 +169,7 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
                     .ok_or(LogError::MissingLog { run, core })
             });
             let mut log = LogPlan {
+                chain: Chain::Log,
                 run,
                 core,
                 segments: Vec::new(),
@@ -150,7 +177,8 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
                 next_run: ends.as_ref().map_or(0, |(next, _)| *next),
                 anchor: anchor.filter(|_| run == counted),
             };
-            take_segments(&mut log, segments, &mut plan.garbage)?;
+            let covered = begin.map_or(0, |b| b.of(run, core));
+            take_segments(&mut log, segments, covered, &mut plan.garbage)?;
             planned.push(log);
         }
         plan.runs.push(RunPlan { run, logs: planned });
@@ -168,12 +196,43 @@ pub fn scan<D: Disk>(disk: &D, deks: &dyn Deks, backend: Backend) -> Result<Plan
         run = opening.prev_run;
     }
     plan.runs.reverse();
+    no_gap(&plan, &anchors, begin)?;
     // What is left is of void runs, or older than anything needed.
     for ((_, core), segments) in logs {
         plan.garbage
             .extend(segments.into_values().map(|s| (core, s.name)));
     }
     Ok(plan)
+}
+
+/// Refuses a log that begins later than what it is to be applied to ends.
+fn no_gap(
+    plan: &Plan,
+    anchors: &BTreeMap<u16, Vec<Anchor>>,
+    begin: Option<&Begin>,
+) -> Result<(), LogError> {
+    let base = begin.map_or(0, |b| b.run);
+    let told = anchors.get(&0).and_then(|a| a.first());
+    if let Some(run) = told.map(|a| a.begin_run).filter(|&run| run > base) {
+        let (core, seq) = (0, 0);
+        return Err(LogError::Gap { run, core, seq });
+    }
+    let Some(oldest) = plan.runs.first() else {
+        return match base {
+            0 => Ok(()),
+            run => Err(LogError::MissingRun { run }),
+        };
+    };
+    if base > 0 && oldest.run != base {
+        return Err(LogError::MissingRun { run: base });
+    }
+    for log in &oldest.logs {
+        let (run, core, seq) = (oldest.run, log.core, log.begins());
+        if seq > begin.map_or(0, |b| b.of(run, core)) {
+            return Err(LogError::Gap { run, core, seq });
+        }
+    }
+    Ok(())
 }
 
 /// A core's newest anchor of one run.
@@ -273,14 +332,15 @@ fn open_of<D: Disk>(
     }
 }
 
-/// Gives a log its segments, all of those it needs; the rest is garbage.
+/// Gives a log its segments, all of those it needs; the rest is garbage. A checkpoint covers those below
+/// `covered`.
 fn take_segments(
     log: &mut LogPlan,
     segments: BTreeMap<u64, SegmentPlan>,
+    covered: u64,
     garbage: &mut Vec<(u16, String)>,
 ) -> Result<(), LogError> {
-    let released = log.end.map(|e| e.begin_seq);
-    let begin = released.or(log.anchor.map(|a| a.begin_seq)).unwrap_or(0);
+    let begin = log.begins().max(covered);
     let needed = log
         .end
         .map(|e| e.seq)

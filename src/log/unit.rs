@@ -5,6 +5,7 @@
 //! frames it spans. Its effects are opaque here.
 
 use super::format::{Link, array_at, u16_at, u32_at, u64_at};
+use crate::slot;
 
 /// A unit's head, in bytes. It is never split over two frames.
 pub const UNIT_HEAD_LEN: usize = 16;
@@ -12,6 +13,8 @@ pub const UNIT_HEAD_LEN: usize = 16;
 pub const TX_HEAD_LEN: usize = 16;
 /// One participant in a transaction's body.
 pub const PARTICIPANT_LEN: usize = 24;
+/// A mark of slots.
+pub const MARK_LEN: usize = 16;
 /// The fixed part of an opening frame.
 pub const OPEN_HEAD_LEN: usize = 24;
 /// One log's end in an opening frame.
@@ -27,6 +30,8 @@ pub enum UnitKind {
     Effects = 1,
     /// A cross-shard transaction, whole: [`Tx`].
     Tx = 2,
+    /// Marks of a checkpoint: [`Slots`], back to back.
+    Slots = 3,
 }
 
 /// The head of a unit.
@@ -58,6 +63,7 @@ impl UnitHead {
         let kind = match b[0] {
             1 => UnitKind::Effects,
             2 => UnitKind::Tx,
+            3 => UnitKind::Slots,
             _ => return None,
         };
         Some(UnitHead {
@@ -162,6 +168,45 @@ pub fn decode_tx(body: &[u8]) -> Option<(u64, Vec<Part<'_>>)> {
     (at == body.len()).then(|| (u64_at(body, 0), parts))
 }
 
+/// A mark in a checkpoint: of these slots it holds, in the units before, what all units of the core's
+/// log below this LSN have made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slots {
+    /// The first slot.
+    pub first: u16,
+    /// The slot after the last.
+    pub end: u16,
+    /// An LSN of the core's log in the run the checkpoint was taken in.
+    pub below: u64,
+}
+
+impl Slots {
+    /// The bytes of the mark.
+    pub(super) fn encode(&self) -> [u8; MARK_LEN] {
+        let mut b = [0; MARK_LEN];
+        b[..2].copy_from_slice(&self.first.to_le_bytes());
+        b[2..4].copy_from_slice(&self.end.to_le_bytes());
+        b[8..].copy_from_slice(&self.below.to_le_bytes());
+        b
+    }
+
+    /// Reads marks, back to back; `None` if they are malformed.
+    pub(super) fn decode_all(b: &[u8]) -> Option<Vec<Slots>> {
+        let marks = b.chunks(MARK_LEN).map(|m| {
+            if m.len() < MARK_LEN || m[4..8] != [0; 4] {
+                return None;
+            }
+            let mark = Slots {
+                first: u16_at(m, 0),
+                end: u16_at(m, 2),
+                below: u64_at(m, 8),
+            };
+            (mark.first < mark.end && mark.end <= slot::SLOTS).then_some(mark)
+        });
+        marks.collect()
+    }
+}
+
 /// Where the log of one core ended in a run that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEnd {
@@ -177,6 +222,41 @@ pub struct LogEnd {
     pub end_lsn: u64,
     /// The segment it begins with; those below were released.
     pub begin_seq: u64,
+}
+
+impl LogEnd {
+    /// Its bytes.
+    pub fn encode(&self) -> [u8; END_LEN] {
+        let mut b = [0; END_LEN];
+        b[..8].copy_from_slice(&u64::from(self.core).to_le_bytes());
+        b[8..16].copy_from_slice(&self.seq.to_le_bytes());
+        b[16..32].copy_from_slice(&self.link.id);
+        b[32..40].copy_from_slice(&self.link.len.to_le_bytes());
+        b[40..56].copy_from_slice(&self.link.tag);
+        b[56..64].copy_from_slice(&self.frames.to_le_bytes());
+        b[64..72].copy_from_slice(&self.end_lsn.to_le_bytes());
+        b[72..].copy_from_slice(&self.begin_seq.to_le_bytes());
+        b
+    }
+
+    /// Reads it from [`END_LEN`] bytes; `None` if it makes no sense.
+    pub fn decode(e: &[u8]) -> Option<LogEnd> {
+        if e.len() != END_LEN {
+            return None;
+        }
+        Some(LogEnd {
+            core: u16::try_from(u64_at(e, 0)).ok()?,
+            seq: u64_at(e, 8),
+            link: Link {
+                id: array_at(e, 16),
+                len: u64_at(e, 32),
+                tag: array_at(e, 40),
+            },
+            frames: u64_at(e, 56),
+            end_lsn: u64_at(e, 64),
+            begin_seq: u64_at(e, 72),
+        })
+    }
 }
 
 /// The payload of the first frame of a log.
@@ -198,14 +278,7 @@ impl Opening {
         b.extend_from_slice(&self.prev_run.to_le_bytes());
         b.extend_from_slice(&(self.ends.len() as u64).to_le_bytes());
         for end in &self.ends {
-            b.extend_from_slice(&u64::from(end.core).to_le_bytes());
-            b.extend_from_slice(&end.seq.to_le_bytes());
-            b.extend_from_slice(&end.link.id);
-            b.extend_from_slice(&end.link.len.to_le_bytes());
-            b.extend_from_slice(&end.link.tag);
-            b.extend_from_slice(&end.frames.to_le_bytes());
-            b.extend_from_slice(&end.end_lsn.to_le_bytes());
-            b.extend_from_slice(&end.begin_seq.to_le_bytes());
+            b.extend_from_slice(&end.encode());
         }
         b
     }
@@ -222,22 +295,11 @@ impl Opening {
         }
         let mut ends: Vec<LogEnd> = Vec::with_capacity(count);
         for e in table.chunks_exact(END_LEN) {
-            let core = u16::try_from(u64_at(e, 0)).ok()?;
-            if ends.last().is_some_and(|last| last.core >= core) {
+            let end = LogEnd::decode(e)?;
+            if ends.last().is_some_and(|last| last.core >= end.core) {
                 return None;
             }
-            ends.push(LogEnd {
-                core,
-                seq: u64_at(e, 8),
-                link: Link {
-                    id: array_at(e, 16),
-                    len: u64_at(e, 32),
-                    tag: array_at(e, 40),
-                },
-                frames: u64_at(e, 56),
-                end_lsn: u64_at(e, 64),
-                begin_seq: u64_at(e, 72),
-            });
+            ends.push(end);
         }
         Some(Opening {
             run: u64_at(b, 0),

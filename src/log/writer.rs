@@ -20,7 +20,7 @@ use super::anchor::AnchorKey;
 use super::compose::{Composer, Filling};
 use super::config::{FileNo, LogConfig, LogCounters, OpId, Policy, Refusal, Start, Ticket};
 use super::format::{FrameHeader, FrameKind, Link, SegmentId};
-use super::unit::{Opening, Tx, UnitHead, UnitKind};
+use super::unit::{LogEnd, Opening, Slots, Tx, UnitHead, UnitKind};
 use crate::disk::Pool;
 use crate::envelope::{Dek, DekId};
 use crate::seal::FileKey;
@@ -123,6 +123,8 @@ pub struct Writer {
     pub(super) prev: Link,
     pub(super) next_frame: u64,
     pub(super) next_seq: u64,
+    /// The segment that was sealed last.
+    pub(super) sealed_seq: u64,
     pub(super) blanks: VecDeque<Blank>,
     pub(super) spares: VecDeque<String>,
     pub(super) loose: VecDeque<Loose>,
@@ -149,6 +151,8 @@ pub struct Writer {
     pub(super) preparing: bool,
     /// A frame waits for a file.
     pub(super) blocked: bool,
+    /// The segment that was begun by the last [`Writer::roll`].
+    pub(super) rolled: Option<u64>,
 
     pub(super) anchor_key: Option<AnchorKey>,
     pub(super) anchor_ready: bool,
@@ -205,6 +209,7 @@ impl Writer {
             prev: Link::default(),
             next_frame: 0,
             next_seq: 0,
+            sealed_seq: 0,
             blanks: VecDeque::new(),
             spares,
             loose: VecDeque::new(),
@@ -222,8 +227,9 @@ impl Writer {
             retry_at: 0,
             preparing: false,
             blocked: false,
+            rolled: None,
             anchor_key: None,
-            anchor_ready: false,
+            anchor_ready: !config.chain.anchored(),
             anchor_busy: false,
             anchor_forced: false,
             anchor_said: 0,
@@ -256,6 +262,18 @@ impl Writer {
         });
         self.composer.put(effects);
         self.appended(records, effects.len())
+    }
+
+    /// Appends marks of slots, of which a checkpoint has all effects up to an LSN ([`Slots`]).
+    pub fn append_marks(&mut self, marks: &[Slots]) -> Ticket {
+        let bytes: Vec<u8> = marks.iter().flat_map(Slots::encode).collect();
+        self.composer.begin(UnitHead {
+            kind: UnitKind::Slots,
+            records: marks.len() as u32,
+            len: bytes.len() as u64,
+        });
+        self.composer.put(&bytes);
+        self.appended(0, 0)
     }
 
     /// Appends a cross-shard transaction, whole, as each of its participants has to.
@@ -368,8 +386,40 @@ impl Writer {
             self.phase == Phase::Opened,
             "a log is started once, when it is opened"
         );
-        self.phase = Phase::Anchoring;
-        self.anchor_forced = true;
+        if self.config.chain.anchored() {
+            self.phase = Phase::Anchoring;
+            self.anchor_forced = true;
+        } else {
+            self.phase = Phase::Running;
+        }
+    }
+
+    /// Begins a new segment, whose first unit is one without effects. Returns the LSN of that unit:
+    /// it and all later ones lie in that segment and later ones, and no part of an earlier one does.
+    pub fn roll(&mut self) -> u64 {
+        let lsn = self.next_lsn();
+        self.rolled = None;
+        self.composer.roll();
+        self.append(&[], 0);
+        self.hurried = true;
+        lsn
+    }
+
+    /// The segment that the last [`Writer::roll`] has begun, once it is begun.
+    pub fn rolled(&self) -> Option<u64> {
+        self.rolled
+    }
+
+    /// Where the chain ends, once it is closed.
+    pub fn end(&self) -> Option<LogEnd> {
+        (self.phase == Phase::Closed && self.failed.is_none()).then(|| LogEnd {
+            core: self.config.core,
+            seq: self.sealed_seq,
+            link: self.prev,
+            frames: self.next_frame,
+            end_lsn: self.next_lsn(),
+            begin_seq: self.begin_seq,
+        })
     }
 
     /// Changes when a write counts as done, from the next operation on.

@@ -10,7 +10,7 @@ use crate::script::{Libraries, inspect};
 use crate::seal::accel;
 use crate::seal::{Algorithm, Backend};
 use crate::settings::{Fsync, Settings};
-use crate::shard::{Effects, Keyspace, Ms, Shard, split};
+use crate::shard::{Effects, Keyspace, Ms, Shard, pick, split};
 use crate::slot;
 use crate::worker::clock::nanos;
 use crate::worker::logdrive::OpenLog;
@@ -90,6 +90,15 @@ impl Router for BySlot {
         }
         result.map_err(|e| e.to_string())
     }
+
+    fn pick(
+        &self,
+        effects: &[u8],
+        lacks: &dyn Fn(u16) -> bool,
+        into: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        pick(effects, lacks, into).map_err(|e| e.to_string())
+    }
 }
 
 /// Recovers the log and opens its next run. `seed` is random; `now` is in Unix milliseconds.
@@ -125,7 +134,7 @@ pub fn load(
     let backend = accel::choose(algorithm(settings)).backend;
     let started = Instant::now();
     let refused = |e: log::LogError| format!("log {}: {e}", dir.display());
-    let plan = log::scan(&*disk, keyring, backend).map_err(refused)?;
+    let plan = log::scan(&*disk, keyring, backend, None).map_err(refused)?;
     let template = keyspace();
     let mut sinks: Vec<Into> = (0..shards)
         .map(|core| Into {
@@ -133,7 +142,7 @@ pub fn load(
             now,
         })
         .collect();
-    let recovered = log::recover(&*disk, plan, &mut sinks, &BySlot(map)).map_err(refused)?;
+    let recovered = log::recover(&*disk, plan, None, &mut sinks, &BySlot(map)).map_err(refused)?;
     let recovery = tell(&recovered, started);
     let mut cores = Vec::with_capacity(shards);
     for (core, sink) in sinks.into_iter().enumerate() {

@@ -248,6 +248,19 @@ impl Db {
         None
     }
 
+    /// The same for one slot: tells the place in it to go on with, or `None` at its end.
+    pub(super) fn walk_slot(
+        &self,
+        slot: u16,
+        place: u64,
+        mut count: usize,
+        f: impl FnMut(&Entry),
+    ) -> Option<u64> {
+        let at = usize::from(slot.checked_sub(self.first)?);
+        let slot = self.slots.get(at).filter(|slot| slot.len() > 0)?;
+        slot.walk(place, &mut count, f)
+    }
+
     /// An entry, each with the same chance; `random` gives 64 random bits a call.
     pub(super) fn choose(&self, mut random: impl FnMut() -> u64) -> Option<&Entry> {
         if self.len == 0 {

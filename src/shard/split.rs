@@ -1,4 +1,4 @@
-//! Cutting effects by owner, for a start with another number of shards.
+//! Cutting effects by owner or by slot, for a start with another number of shards or from a checkpoint.
 //!
 //! Promise: no record is rewritten (but a flush or swap, which is narrowed) and none is allocated for by
 //! itself.
@@ -48,5 +48,33 @@ pub fn split(buf: &[u8], map: &slot::Map, out: &mut [Effects]) -> Result<(), Bro
         pos += len;
     }
     out[run.1].buf.extend_from_slice(&buf[run.0..]);
+    Ok(())
+}
+
+/// Appends to `into` those effects of a buffer, in order, that concern slots for which `lacks` says yes; a flush is cut
+/// to those slots. On error `into` holds what came before.
+pub fn pick(buf: &[u8], lacks: &dyn Fn(u16) -> bool, into: &mut Vec<u8>) -> Result<(), Broken> {
+    let mut pos = 0;
+    while pos < buf.len() {
+        let Some((effect, len)) = Effect::decode(&buf[pos..]) else {
+            return Err(Broken { offset: pos });
+        };
+        match effect {
+            Effect::Flush { db, slots } => {
+                let mut slot = slots.start;
+                while slot < slots.end {
+                    let same = (slot..slots.end).take_while(|&s| lacks(s) == lacks(slot)).count() as u16;
+                    if lacks(slot) {
+                        let slots = slot..slot + same;
+                        Effect::Flush { db, slots }.encode(into);
+                    }
+                    slot += same;
+                }
+            }
+            _ if lacks(effect.slots().start) => into.extend_from_slice(&buf[pos..pos + len]),
+            _ => {}
+        }
+        pos += len;
+    }
     Ok(())
 }

@@ -119,9 +119,9 @@ fn a_shard_that_refuses_its_effects_stops_recovery_with_the_place() {
     }
     rig.close();
     for shards in [1, 3] {
-        let plan = scan(&disk, &AES, crate::seal::Backend::RustCrypto).unwrap();
+        let plan = scan(&disk, &AES, crate::seal::Backend::RustCrypto, None).unwrap();
         let mut sinks: Vec<Picky> = (0..shards).map(|_| Picky(0)).collect();
-        match recover(&disk, plan, &mut sinks, &ByHome) {
+        match recover(&disk, plan, None, &mut sinks, &ByHome) {
             Err(LogError::Effects {
                 file,
                 offset,
@@ -145,9 +145,9 @@ fn a_log_on_real_files_comes_back_and_shows_nothing_of_what_it_holds() {
     let disk = RealDisk::open(&dir.path().join("log")).unwrap();
     let canary = b"a canary that must not be seen";
     for run in 1..=2u64 {
-        let plan = scan(&disk, &AES, crate::seal::Backend::AwsLc).unwrap();
+        let plan = scan(&disk, &AES, crate::seal::Backend::AwsLc, None).unwrap();
         let mut sinks = [Memory::default()];
-        let found = recover(&disk, plan, &mut sinks, &ByHome).unwrap();
+        let found = recover(&disk, plan, None, &mut sinks, &ByHome).unwrap();
         assert_eq!(effects(&sinks[0].0).len() as u64, (run - 1) * 100);
         let config = small(0, 1, Policy::Always);
         let mut writer = Writer::new(config, AES.of(0), found.start(0, 1));

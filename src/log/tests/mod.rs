@@ -1,6 +1,7 @@
 //! Proofs of the log.
 
 mod basic;
+mod checkpoint;
 mod crash;
 mod damage;
 mod policy;

@@ -368,7 +368,11 @@ fn released_segments_are_recycled_only_when_the_anchor_says_so() {
     }
     assert_eq!(rig.writer.counters().recycled, before.recycled + 2);
     rig.close();
-    let (_, shards) = recovered(&disk, &AES, 1).unwrap();
+    let begin = Begin {
+        run,
+        segments: vec![2],
+    };
+    let (_, shards) = recovered_from(&disk, &AES, 1, Some(&begin)).unwrap();
     let left = effects(&shards[0].0);
     assert!(
         !left.is_empty() && left.len() < usize::from(n),
@@ -378,9 +382,12 @@ fn released_segments_are_recycled_only_when_the_anchor_says_so() {
     assert!(left.windows(2).all(|w| w[0].1[0] + 1 == w[1].1[0]));
     // And still after further runs.
     for _ in 0..2 {
-        let mut rig = started(&disk, small(0, 1, Policy::Always));
+        let (known, _) = recovered_from(&disk, &AES, 1, Some(&begin)).unwrap();
+        let config = small(0, 1, Policy::Always);
+        let mut rig = Rig::new(&disk, config, &AES, known.start(0, 1));
+        rig.begin();
         rig.close();
-        let (_, shards) = recovered(&disk, &AES, 1).unwrap();
+        let (_, shards) = recovered_from(&disk, &AES, 1, Some(&begin)).unwrap();
         assert_eq!(effects(&shards[0].0), left);
     }
 }

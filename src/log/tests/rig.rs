@@ -316,6 +316,25 @@ impl Router for ByHome {
         }
         Ok(())
     }
+
+    fn pick(
+        &self,
+        bytes: &[u8],
+        lacks: &dyn Fn(u16) -> bool,
+        into: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        for (home, body) in effects(bytes) {
+            if lacks(slot_of(home)) {
+                into.extend_from_slice(&effect(home, &body));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The slot that an effect's home stands for: the first of sixteen equal ranges.
+pub fn slot_of(home: u8) -> u16 {
+    u16::from(home) * 1024
 }
 
 /// Recovers into `shards` memories.
@@ -324,9 +343,19 @@ pub fn recovered(
     deks: &TestDeks,
     shards: usize,
 ) -> Result<(Recovered, Vec<Memory>), LogError> {
-    let plan = scan(disk, deks, Backend::AwsLc)?;
+    recovered_from(disk, deks, shards, None)
+}
+
+/// The same, where what is before `begin` is known from elsewhere.
+pub fn recovered_from(
+    disk: &SimDisk,
+    deks: &TestDeks,
+    shards: usize,
+    begin: Option<&Begin>,
+) -> Result<(Recovered, Vec<Memory>), LogError> {
+    let plan = scan(disk, deks, Backend::AwsLc, begin)?;
     let mut sinks: Vec<Memory> = (0..shards).map(|_| Memory::default()).collect();
-    let recovered = recover(disk, plan, &mut sinks, &ByHome)?;
+    let recovered = recover(disk, plan, None, &mut sinks, &ByHome)?;
     Ok((recovered, sinks))
 }
 

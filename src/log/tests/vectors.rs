@@ -203,7 +203,7 @@ fn the_log_of_the_vectors_is_one_that_recovery_takes() {
         }
     }
     let deks = Vectors(TestDeks::new(Algorithm::Off));
-    match scan(&disk, &deks, Backend::AwsLc) {
+    match scan(&disk, &deks, Backend::AwsLc, None) {
         Err(LogError::MissingLog { run: 3, core: 1 }) => {}
         other => panic!("{:?}", other.map(|p| p.is_empty())),
     }
