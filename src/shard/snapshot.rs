@@ -4,8 +4,6 @@
 //! at the call that ended it, provided the caller writes out again what was changed since the slot was
 //! begun ([`Shard::snapshot_key`]). No call does more than it is told, but for one key's value.
 
-use std::ops::Range;
-
 use super::effect::{Effect, Effects};
 use super::entry::Entry;
 use super::shard::Shard;
@@ -63,11 +61,6 @@ fn write(db: u16, entry: &Entry, now: Ms, out: &mut Effects) -> bool {
 }
 
 impl Shard {
-    /// The slots this shard owns.
-    pub fn slots(&self) -> Range<u16> {
-        self.slots.clone()
-    }
-
     /// Writes out keys from `at` on, which it moves, until about `bytes` more bytes are written or the slot
     /// is at its end. Tells whether it is, and how many keys were written.
     pub fn snapshot(

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::rig::*;
+use crate::disk::Disk;
 use crate::disk::sim::{Chance, Crash, SimDisk};
 use crate::log::*;
 use crate::seal::Backend;

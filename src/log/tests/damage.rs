@@ -161,6 +161,7 @@ fn name(e: &LogError) -> &'static str {
         LogError::MissingRun { .. } => "MissingRun",
         LogError::MissingAnchor { .. } => "MissingAnchor",
         LogError::Anchor { .. } => "Anchor",
+        LogError::Gap { .. } => "Gap",
         LogError::UnknownDek { .. } => "UnknownDek",
         LogError::WrongKey { .. } => "WrongKey",
         LogError::Sealed { .. } => "Sealed",
