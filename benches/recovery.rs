@@ -90,6 +90,10 @@ impl Router for Deal {
         }
         Ok(())
     }
+
+    fn pick(&self, _: &[u8], _: &dyn Fn(u16) -> bool, _: &mut Vec<u8>) -> Result<(), String> {
+        Err("nothing is picked from these: there is no checkpoint under them".to_owned())
+    }
 }
 
 /// Carries operations out at once, and counts the time the writer itself took.

@@ -9,6 +9,7 @@ mod boot;
 mod in_use;
 mod limits;
 mod load;
+mod recover;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use ferrite_server::log::format::{FrameHeader, SegmentHeader};
 use ferrite_server::log::unit::decode_tx;
 use ferrite_server::log::*;
 use ferrite_server::seal::Backend;
+use ferrite_server::shard::pick;
 
 struct Plain;
 
@@ -40,6 +41,15 @@ impl Router for One {
     fn route(&self, effects: &[u8], shards: &mut [Vec<u8>]) -> Result<(), String> {
         shards[0].extend_from_slice(effects);
         Ok(())
+    }
+
+    fn pick(
+        &self,
+        effects: &[u8],
+        lacks: &dyn Fn(u16) -> bool,
+        into: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        pick(effects, lacks, into).map_err(|e| e.to_string())
     }
 }
 
@@ -127,9 +137,9 @@ fn world() -> &'static World {
 }
 
 fn recovered(disk: &SimDisk) -> Result<(Recovered, Vec<u8>), LogError> {
-    let plan = scan(disk, &Plain, Backend::AwsLc)?;
+    let plan = scan(disk, &Plain, Backend::AwsLc, None)?;
     let mut sinks = [Memory(Vec::new())];
-    let recovered = recover(disk, plan, &mut sinks, &One)?;
+    let recovered = recover(disk, plan, None, &mut sinks, &One)?;
     let [Memory(bytes)] = sinks;
     Ok((recovered, bytes))
 }

@@ -47,8 +47,10 @@ pub struct PartEntry {
 pub struct Manifest {
     /// The checkpoint's number.
     pub number: u64,
-    /// The run of the log it was taken in, 0 if there was no log.
+    /// The run of the log it was taken in; without a log, the run that the next log will have at least.
     pub run: u64,
+    /// Whether there was a log.
+    pub logged: bool,
     /// When it was begun, in Unix milliseconds.
     pub begun: u64,
     /// When its last part was durable, in Unix milliseconds.
@@ -57,15 +59,39 @@ pub struct Manifest {
     pub parts: Vec<PartEntry>,
 }
 
-/// The name of a checkpoint's manifest.
-pub fn manifest_name(number: u64) -> String {
-    format!("{number:010}.manifest")
+/// A checkpoint, as the name of its manifest tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// Its number.
+    pub number: u64,
+    /// Whether there was a log when it was taken. If not, nothing can make up for it.
+    pub logged: bool,
 }
 
-/// The checkpoint whose manifest a file name says it is.
-pub fn parse_manifest_name(name: &str) -> Option<u64> {
-    let number = name.strip_suffix(".manifest")?.parse().ok()?;
-    (manifest_name(number) == name).then_some(number)
+impl Name {
+    /// The file's name.
+    pub fn file(&self) -> String {
+        let kind = if self.logged {
+            "manifest"
+        } else {
+            "alone.manifest"
+        };
+        format!("{:010}.{kind}", self.number)
+    }
+
+    /// The checkpoint whose manifest a file name says it is.
+    pub fn parse(file: &str) -> Option<Name> {
+        let stem = file.strip_suffix(".manifest")?;
+        let (number, logged) = match stem.strip_suffix(".alone") {
+            Some(number) => (number, false),
+            None => (stem, true),
+        };
+        let name = Name {
+            number: number.parse().ok()?,
+            logged,
+        };
+        (name.file() == file).then_some(name)
+    }
 }
 
 fn bound(algorithm: Algorithm, dek: &DekId, node: &[u8; 16], number: u64, len: u64) -> [u8; BOUND] {
@@ -99,12 +125,13 @@ impl std::fmt::Display for NotSealed {
 }
 
 impl Manifest {
-    /// Where the logs begin that go with it; `None` if it was taken without a log.
-    pub fn begin(&self) -> Option<Begin> {
-        (self.run > 0).then(|| Begin {
+    /// Where the logs begin that go with it.
+    pub fn begin(&self) -> Begin {
+        Begin {
             run: self.run,
+            logged: self.logged,
             segments: self.parts.iter().map(|p| p.begin).collect(),
-        })
+        }
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -114,6 +141,7 @@ impl Manifest {
         b[16..24].copy_from_slice(&self.begun.to_le_bytes());
         b[24..32].copy_from_slice(&self.ended.to_le_bytes());
         b[32..40].copy_from_slice(&(self.parts.len() as u64).to_le_bytes());
+        b[40..48].copy_from_slice(&u64::from(self.logged).to_le_bytes());
         for part in &self.parts {
             b.extend_from_slice(&part.begin.to_le_bytes());
             b.extend_from_slice(&part.keys.to_le_bytes());
@@ -130,7 +158,7 @@ impl Manifest {
         let count = usize::try_from(number(32)?).ok()?;
         let table = b.get(HEAD..HEAD.checked_add(count.checked_mul(PART)?)?)?;
         let rest = &b[HEAD + table.len()..];
-        if number(40)? != 0 || rest.iter().any(|&b| b != 0) || count == 0 {
+        if number(40)? > 1 || rest.iter().any(|&b| b != 0) || count == 0 {
             return None;
         }
         let mut parts = Vec::with_capacity(count);
@@ -149,6 +177,7 @@ impl Manifest {
         Some(Manifest {
             number: number(0)?,
             run: number(8)?,
+            logged: number(40)? == 1,
             begun: number(16)?,
             ended: number(24)?,
             parts,
@@ -178,17 +207,25 @@ impl Manifest {
         Ok(Sealed::vouch(buf, 0, len))
     }
 
-    /// Reads and opens the manifest of checkpoint `number`.
+    /// What its file is called.
+    pub fn name(&self) -> Name {
+        Name {
+            number: self.number,
+            logged: self.logged,
+        }
+    }
+
+    /// Reads and opens the manifest of a checkpoint.
     ///
     /// # Errors
     /// What is wrong with it; [`Damage::Io`] if it could not be read.
     pub fn read<D: Disk>(
         disk: &D,
-        number: u64,
+        name: Name,
         deks: &dyn Deks,
         backend: Backend,
     ) -> Result<Manifest, Damage> {
-        let file = manifest_name(number);
+        let (number, file) = (name.number, name.file());
         let damaged = |what| Damage::Manifest {
             file: file.clone(),
             what,
@@ -207,13 +244,18 @@ impl Manifest {
             return Err(damaged("it is cut short"));
         }
         if bytes[..8] != MAGIC || bytes[8..10] != VERSION.to_le_bytes() {
-            return Err(damaged("it does not begin as a manifest of this version does"));
+            return Err(damaged(
+                "it does not begin as a manifest of this version does",
+            ));
         }
-        let algorithm = Algorithm::from_byte(bytes[10]).ok_or(damaged("its algorithm is unknown"))?;
+        let algorithm =
+            Algorithm::from_byte(bytes[10]).ok_or(damaged("its algorithm is unknown"))?;
         let mut id = DekId([0; 16]);
         id.0.copy_from_slice(&bytes[16..32]);
         if bytes[..BOUND] != bound(algorithm, &id, &deks.node(), number, len) {
-            return Err(damaged("its header is of another server, another checkpoint, or altered"));
+            return Err(damaged(
+                "its header is of another server, another checkpoint, or altered",
+            ));
         }
         let dek = deks
             .dek(&id)
@@ -225,7 +267,9 @@ impl Manifest {
         salt.copy_from_slice(&bytes[SALT..SALT + 32]);
         let key: FileKey = dek.file_key_for_reading(backend, LABEL, &salt, &bytes[..BOUND]);
         if bytes[COMMITMENT..COMMITMENT + 32] != key.commitment()[..] {
-            return Err(damaged("it is sealed under another secret than the keyring's"));
+            return Err(damaged(
+                "it is sealed under another secret than the keyring's",
+            ));
         }
         let (aad, rest) = bytes.split_at_mut(AAD);
         let (tag, text) = rest.split_at_mut(TAG_LEN);
@@ -234,7 +278,7 @@ impl Manifest {
         key.open(0, aad, text, &expected)
             .map_err(|_| damaged("it does not authenticate"))?;
         Manifest::decode(text)
-            .filter(|m| m.number == number)
+            .filter(|m| m.name() == name)
             .ok_or(damaged("it is authentic and makes no sense"))
     }
 }

@@ -18,7 +18,7 @@ mod manifest;
 use std::fmt;
 use std::io;
 
-pub use manifest::{LABEL, Manifest, PartEntry, manifest_name, parse_manifest_name};
+pub use manifest::{LABEL, Manifest, Name, PartEntry};
 
 use crate::disk::{Disk, DiskFile, Sealed, Work};
 use crate::log::format::parse_segment_name;
@@ -64,7 +64,7 @@ impl std::error::Error for Damage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The checkpoints with a manifest, newest first.
-    pub numbers: Vec<u64>,
+    pub whole: Vec<Name>,
     /// The highest number that any file has.
     pub highest: u64,
     /// Files of checkpoints that have no manifest: interrupted ones.
@@ -77,14 +77,16 @@ pub struct Found {
 /// The directory could not be listed.
 pub fn find<D: Disk>(disk: &D) -> io::Result<Found> {
     let names: Vec<String> = disk.list()?.into_iter().map(|e| e.name).collect();
-    let mut found = Found::default();
-    found.numbers = names.iter().filter_map(|n| parse_manifest_name(n)).collect();
-    found.numbers.sort_unstable_by_key(|&n| std::cmp::Reverse(n));
-    found.highest = found.numbers.first().copied().unwrap_or(0);
+    let mut found = Found {
+        whole: names.iter().filter_map(|n| Name::parse(n)).collect(),
+        ..Found::default()
+    };
+    found.whole.sort_unstable_by_key(|&n| std::cmp::Reverse(n));
+    found.highest = found.whole.first().map_or(0, |name| name.number);
     for name in names {
         if let Some((number, _, _)) = parse_segment_name(&name) {
             found.highest = found.highest.max(number);
-            if !found.numbers.contains(&number) {
+            if found.whole.iter().all(|name| name.number != number) {
                 found.unfinished.push(name);
             }
         } else if name.ends_with(".manifest.tmp") {
@@ -98,8 +100,8 @@ pub fn find<D: Disk>(disk: &D) -> io::Result<Found> {
 ///
 /// # Errors
 /// Nothing counts: the disk is full, or failed.
-pub fn publish<D: Disk>(disk: &D, number: u64, manifest: &Sealed) -> io::Result<()> {
-    let name = manifest_name(number);
+pub fn publish<D: Disk>(disk: &D, name: Name, manifest: &Sealed) -> io::Result<()> {
+    let name = name.file();
     let from = format!("{name}.tmp");
     disk.perform(&Work::Remove { name: from.clone() })?;
     let made = disk.perform(&Work::Create {
@@ -110,4 +112,34 @@ pub fn publish<D: Disk>(disk: &D, number: u64, manifest: &Sealed) -> io::Result<
     let file = made.ok_or_else(|| io::Error::other("a file was made and not opened"))?;
     file.write_at(manifest, 0, true)?;
     disk.perform(&Work::Rename { from, name }).map(drop)
+}
+
+/// Removes the files of one checkpoint, its manifest first: what is left then counts for nothing. A file that cannot
+/// be removed is tried again with the next checkpoint.
+pub fn remove<D: Disk>(disk: &D, number: u64) {
+    for logged in [true, false] {
+        let name = Name { number, logged }.file();
+        let _ = disk.perform(&Work::Remove { name });
+    }
+    for entry in disk.list().unwrap_or_default() {
+        if parse_segment_name(&entry.name).is_some_and(|(of, _, _)| of == number) {
+            let _ = disk.perform(&Work::Remove { name: entry.name });
+        }
+    }
+}
+
+/// Removes every checkpoint, finished or not, with a number below this one.
+pub fn remove_below<D: Disk>(disk: &D, number: u64) {
+    let mut old: Vec<u64> = Vec::new();
+    for entry in disk.list().unwrap_or_default() {
+        let segment = parse_segment_name(&entry.name).map(|(of, _, _)| of);
+        old.extend(
+            segment
+                .or(Name::parse(&entry.name).map(|name| name.number))
+                .filter(|&of| of < number),
+        );
+    }
+    old.sort_unstable();
+    old.dedup();
+    old.into_iter().for_each(|of| remove(disk, of));
 }

@@ -22,8 +22,10 @@ use crate::slot;
 /// Where the logs begin that a checkpoint was taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begin {
-    /// The run.
+    /// The run. Without a log, the run that the first log after the checkpoint has at least.
     pub run: u64,
+    /// Whether there was a log: if so, its run has to be there.
+    pub logged: bool,
     /// By core, the segment that holds the first unit that the checkpoint may not have.
     pub segments: Vec<u64>,
 }

@@ -210,7 +210,7 @@ impl LogError {
             | LogError::Effects { file, .. } => Some(file),
             LogError::MissingLog { .. } | LogError::MissingRun { .. } | LogError::Gap { .. } => {
                 None
-            },
+            }
         }
     }
 

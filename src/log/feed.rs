@@ -167,28 +167,35 @@ fn read_into<D: Disk>(
 ) -> Option<Read> {
     let (home, returned) = channel::<Vec<u8>>();
     let mut out: Vec<Vec<u8>> = doors.iter().map(|_| Vec::with_capacity(BATCH)).collect();
-    read_log(disk, log, floors, router, shared, |effects, file, offset| {
-        router.route(effects, &mut out)?;
-        for (buf, door) in out
-            .iter_mut()
-            .zip(&doors)
-            .filter(|(buf, _)| !buf.is_empty())
-        {
-            let mut empty = returned
-                .try_recv()
-                .unwrap_or_else(|_| Vec::with_capacity(BATCH));
-            empty.clear();
-            let effects = std::mem::replace(buf, empty);
-            let place = (file.to_string(), offset);
-            // A shard that has hung up has said why.
-            let _ = door.send(Batch {
-                effects,
-                place,
-                home: home.clone(),
-            });
-        }
-        Ok(())
-    })
+    read_log(
+        disk,
+        log,
+        floors,
+        router,
+        shared,
+        |effects, file, offset| {
+            router.route(effects, &mut out)?;
+            for (buf, door) in out
+                .iter_mut()
+                .zip(&doors)
+                .filter(|(buf, _)| !buf.is_empty())
+            {
+                let mut empty = returned
+                    .try_recv()
+                    .unwrap_or_else(|_| Vec::with_capacity(BATCH));
+                empty.clear();
+                let effects = std::mem::replace(buf, empty);
+                let place = (file.to_string(), offset);
+                // A shard that has hung up has said why.
+                let _ = door.send(Batch {
+                    effects,
+                    place,
+                    home: home.clone(),
+                });
+            }
+            Ok(())
+        },
+    )
 }
 
 /// Reads one log to its end and hands its effects on, batch by batch, with the place where each

@@ -2,9 +2,7 @@
 
 use super::compose::{FRAME_AT, Filling};
 use super::config::{FileNo, Op, Policy};
-use super::format::{
-    FRAME_HEADER_LEN, FrameHeader, FrameKind, HEADER_LEN, LAST, SegmentHeader,
-};
+use super::format::{FRAME_HEADER_LEN, FrameHeader, FrameKind, HEADER_LEN, LAST, SegmentHeader};
 use super::unit::SEAL_LEN;
 use super::writer::{Blank, Doing, Flight, Loose, Phase, Segment, Writer};
 use crate::disk::Sealed;
@@ -116,10 +114,11 @@ impl Writer {
     /// Makes a blank file the segment that is being written. Its header goes out with its first frame.
     fn begin_segment(&mut self, blank: Blank, first_lsn: u64) {
         let header = self.header(blank.seq, first_lsn);
-        match self
-            .dek
-            .file_key_for_writing(self.config.backend, self.config.chain.label(), &header.bound())
-        {
+        match self.dek.file_key_for_writing(
+            self.config.backend,
+            self.config.chain.label(),
+            &header.bound(),
+        ) {
             Err(e) => self.fail(&e.to_string()),
             Ok((key, salt)) => {
                 let mut id = [0; 16];

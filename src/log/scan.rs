@@ -117,7 +117,14 @@ pub fn scan<D: Disk>(
         if let Some(core) = parse_anchor_name(&entry.name) {
             anchors.insert(core, anchor::read(disk, core, deks, backend)?);
         } else if let Some((run, core, seq)) = parse_segment_name(&entry.name) {
-            let known = read_header(disk, &entry.name, Chain::Log, (run, core, seq), deks, backend)?;
+            let known = read_header(
+                disk,
+                &entry.name,
+                Chain::Log,
+                (run, core, seq),
+                deks,
+                backend,
+            )?;
             let plan = SegmentPlan {
                 seq,
                 name: entry.name.clone(),
@@ -131,7 +138,8 @@ pub fn scan<D: Disk>(
     let seen = logs.keys().map(|(run, _)| *run).max().unwrap_or(0);
     let mut plan = Plan {
         runs: Vec::new(),
-        next_run: counted.max(seen) + 1,
+        // Of a checkpoint without a log, no earlier run may be continued.
+        next_run: (counted.max(seen) + 1).max(begin.map_or(0, |b| b.run)),
         begin_run: newest(0)
             .map_or(0, |a| a.begin_run)
             .max(begin.map_or(0, |b| b.run)),
@@ -217,13 +225,14 @@ fn no_gap(
         let (core, seq) = (0, 0);
         return Err(LogError::Gap { run, core, seq });
     }
+    let logged = begin.is_some_and(|b| b.logged);
     let Some(oldest) = plan.runs.first() else {
-        return match base {
-            0 => Ok(()),
-            run => Err(LogError::MissingRun { run }),
+        return match logged {
+            false => Ok(()),
+            true => Err(LogError::MissingRun { run: base }),
         };
     };
-    if base > 0 && oldest.run != base {
+    if logged && oldest.run != base {
         return Err(LogError::MissingRun { run: base });
     }
     for log in &oldest.logs {

@@ -334,6 +334,11 @@ impl Writer {
         }
     }
 
+    /// Why no file can be made for another segment, while that is so.
+    pub fn full(&self) -> Option<&str> {
+        self.full.as_deref()
+    }
+
     /// Every unit up to this one is durable: survives power failure.
     pub fn durable(&self) -> Ticket {
         Ticket(self.durable_lsn)
@@ -474,6 +479,11 @@ impl Writer {
     /// The Dek its segments are sealed under.
     pub fn dek(&self) -> &DekId {
         &self.dek.id
+    }
+
+    /// Ends it here: nothing more is handed out, and nothing of it is to be relied on.
+    pub fn abandon(&mut self, why: &str) {
+        self.fail(why);
     }
 
     /// Why this log is over, if it failed.

@@ -37,6 +37,8 @@ pub enum Kind {
     Log = 5,
     /// A cancellation ended; nothing waits for it.
     Cancel = 6,
+    /// A write of a checkpoint ended; the index is the operation's.
+    Checkpoint = 7,
 }
 
 /// A completion's address: what kind, which one, and which generation of it.
@@ -72,6 +74,7 @@ impl Token {
             4 => Kind::Wake,
             5 => Kind::Log,
             6 => Kind::Cancel,
+            7 => Kind::Checkpoint,
             _ => return None,
         };
         Some(Token {
@@ -426,6 +429,7 @@ mod tests {
             Kind::Wake,
             Kind::Log,
             Kind::Cancel,
+            Kind::Checkpoint,
         ] {
             let token = Token::new(kind, 0xffff_ffff, 0xdead_beef);
             assert_eq!(Token::decode(token.encode()), Some(token));

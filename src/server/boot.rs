@@ -19,6 +19,7 @@ use crate::net::ring::Ring;
 use crate::net::tls::{Identity, Options};
 use crate::settings::{Settings, TlsVersion};
 use crate::worker::carrier::Carrier;
+use crate::worker::checkpoint::Place;
 use crate::worker::logdrive::OpenLog;
 use crate::worker::mesh::{Inbox, Mesh};
 use crate::worker::shared::{Front, Setup, Shared};
@@ -241,7 +242,10 @@ pub fn boot(
         in_use::check(&settings.server.data_dir, &keyring)?;
     }
     let mut loading = load::load(&settings, shards, hash_seed, &mut keyring, now_ms)?;
-    let logs = loading.cores.iter_mut().filter_map(|(_, log)| log.as_mut());
+    let logs = loading
+        .cores
+        .iter_mut()
+        .filter_map(|core| core.log.as_mut());
     in_use::note(logs, &mut keyring)?;
     let inboxes = (0..shards)
         .map(|_| Inbox::new().map(Arc::new))
@@ -260,6 +264,9 @@ pub fn boot(
         config_file: loaded.file.clone(),
         keyring: keyring.encrypted().then_some(keyring),
         recovery: loading.recovery,
+        checkpoints: loading.checkpoint,
+        log_run: loading.log_run,
+        unused_log: loading.unused_log,
         run_id: seed[8..28].iter().map(|b| format!("{b:02x}")).collect(),
         started_unix: now().as_secs(),
     }));
@@ -267,13 +274,14 @@ pub fn boot(
     let (ended_tx, ended) = mpsc::channel();
     let cpus = processors(&settings, shards);
     let mut readiness = Vec::new();
-    for (core, (keyspace, log)) in loading.cores.into_iter().enumerate() {
+    for (core, loaded) in loading.cores.into_iter().enumerate() {
         let (ready_tx, ready) = mpsc::channel();
         let seat = Seat {
             core,
             cpu: cpus[core],
-            keyspace,
-            log,
+            keyspace: loaded.keyspace,
+            log: loaded.log,
+            place: loaded.place,
             settings: settings.clone(),
             shared: shared.clone(),
             tls: match &identity {
@@ -342,6 +350,7 @@ struct Seat {
     cpu: Option<usize>,
     keyspace: shard::Keyspace,
     log: Option<OpenLog>,
+    place: Place,
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -371,6 +380,7 @@ impl Seat {
                     mesh: self.mesh,
                     keyspace: self.keyspace,
                     log: self.log,
+                    checkpoints: self.place,
                     settings: self.settings,
                     shared: self.shared,
                     tls: self.tls,

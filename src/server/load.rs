@@ -1,35 +1,56 @@
-//! The data at start: the log recovered into shards, and a new run of the log opened.
+//! The data at start: checkpoint and log recovered into shards, and a new run of the log opened.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::recover::{self, Loaded, Restored};
+use crate::checkpoint;
 use crate::disk::real::RealDisk;
+use crate::disk::{Disk, Work};
 use crate::envelope::{Keyring, Purpose};
-use crate::log::{self, LogConfig, Policy, Recovered, Router, Sink, Tail, Writer};
+use crate::log::{LogConfig, Policy, Recovered, Tail, Writer};
 use crate::script::{Libraries, inspect};
 use crate::seal::accel;
 use crate::seal::{Algorithm, Backend};
 use crate::settings::{Fsync, Settings};
-use crate::shard::{Effects, Keyspace, Ms, Shard, pick, split};
+use crate::shard::{Keyspace, Ms};
 use crate::slot;
+use crate::worker::checkpoint::Place;
 use crate::worker::clock::nanos;
 use crate::worker::logdrive::OpenLog;
+use crate::worker::saves::Found;
 use crate::worker::shared::Recovery;
+
+/// What one core starts from.
+pub struct Core {
+    /// Its keyspace, with its shard in it.
+    pub keyspace: Keyspace,
+    /// Its log, if there is to be one.
+    pub log: Option<OpenLog>,
+    /// Where its parts of checkpoints go.
+    pub place: Place,
+}
 
 /// What cores start from.
 pub struct Loading {
-    /// Each core's keyspace, with its shard in it, and its log.
-    pub cores: Vec<(Keyspace, Option<OpenLog>)>,
+    /// By core.
+    pub cores: Vec<Core>,
     /// Figures for INFO.
     pub recovery: Recovery,
+    /// What there is of checkpoints.
+    pub checkpoint: Found,
+    /// The run of the log that was opened, or that would be next.
+    pub log_run: u64,
+    /// The log's directory, if no log was opened.
+    pub unused_log: Option<Arc<RealDisk>>,
 }
 
 impl Loading {
     /// The libraries of functions that were recovered. One that no longer loads is left out, and told of.
     pub fn libraries(&mut self) -> Libraries {
         let mut libraries = Libraries::new();
-        for (keyspace, _) in &mut self.cores {
-            for (name, code) in keyspace.present().flat_map(|shard| shard.libraries()) {
+        for core in &mut self.cores {
+            for (name, code) in core.keyspace.present().flat_map(|shard| shard.libraries()) {
                 match inspect(code, nanos) {
                     Ok(library) => {
                         libraries.insert(library.name.clone(), Arc::new(library));
@@ -57,51 +78,7 @@ pub fn algorithm(settings: &Settings) -> Algorithm {
     }
 }
 
-/// Takes recovered effects into one shard.
-struct Into {
-    shard: Box<Shard>,
-    now: Ms,
-}
-
-impl Sink for Into {
-    fn apply(&mut self, effects: &[u8]) -> Result<(), String> {
-        self.shard
-            .apply_all(effects, self.now)
-            .map(drop)
-            .map_err(|e| e.to_string())
-    }
-}
-
-/// Splits effects among the shards there are now.
-struct BySlot(slot::Map);
-
-impl Router for BySlot {
-    fn route(&self, effects: &[u8], shards: &mut [Vec<u8>]) -> Result<(), String> {
-        let mut into: Vec<Effects> = shards
-            .iter_mut()
-            .map(|buf| Effects {
-                buf: std::mem::take(buf),
-                ..Effects::default()
-            })
-            .collect();
-        let result = split(effects, &self.0, &mut into);
-        for (buf, effects) in shards.iter_mut().zip(into) {
-            *buf = effects.buf;
-        }
-        result.map_err(|e| e.to_string())
-    }
-
-    fn pick(
-        &self,
-        effects: &[u8],
-        lacks: &dyn Fn(u16) -> bool,
-        into: &mut Vec<u8>,
-    ) -> Result<(), String> {
-        pick(effects, lacks, into).map_err(|e| e.to_string())
-    }
-}
-
-/// Recovers the log and opens its next run. `seed` is random; `now` is in Unix milliseconds.
+/// Recovers what there is, and opens the next run of the log. `seed` is random; `now` is in Unix milliseconds.
 ///
 /// # Errors
 /// What cannot be recovered, with file, offset and reason; what keeps the new run from opening.
@@ -114,56 +91,92 @@ pub fn load(
 ) -> Result<Loading, String> {
     let map = slot::Map::new(shards);
     let keyspace = || Keyspace::new(map, seed, settings.server.databases);
-    if !settings.persistence.appendonly {
-        let cores = (0..shards)
-            .map(|core| (with_shard(keyspace(), None, core), None))
-            .collect();
-        return Ok(Loading {
-            cores,
-            recovery: Recovery::default(),
-        });
-    }
-    let dir = settings.server.data_dir.join("log");
-    let disk = Arc::new(RealDisk::open(&dir).map_err(|e| format!("log {}: {e}", dir.display()))?);
-    if let Err(why) = disk.direct() {
+    let logs = directory(settings, "log")?;
+    let checkpoints = directory(settings, "checkpoint")?;
+    if let Err(why) = logs.direct() {
         tracing::warn!(
             "direct I/O is not to be had in {}: {why}; the log goes through the page cache",
-            dir.display()
+            settings.server.data_dir.join("log").display()
         );
     }
     let backend = accel::choose(algorithm(settings)).backend;
     let started = Instant::now();
-    let refused = |e: log::LogError| format!("log {}: {e}", dir.display());
-    let plan = log::scan(&*disk, keyring, backend, None).map_err(refused)?;
+    let found = checkpoint::find(&*checkpoints).map_err(|e| format!("checkpoint: {e}"))?;
+    let from = recover::From {
+        logs: &logs,
+        checkpoints: &checkpoints,
+        keyring,
+        backend,
+    };
     let template = keyspace();
-    let mut sinks: Vec<Into> = (0..shards)
-        .map(|core| Into {
+    let fresh = || {
+        let loaded = |core| Loaded {
             shard: template.make_shard(core),
             now,
-        })
-        .collect();
-    let recovered = log::recover(&*disk, plan, None, &mut sinks, &BySlot(map)).map_err(refused)?;
-    let recovery = tell(&recovered, started);
-    let mut cores = Vec::with_capacity(shards);
-    for (core, sink) in sinks.into_iter().enumerate() {
-        let log = open(
-            settings,
-            (core, shards),
-            keyring,
-            &disk,
-            &recovered,
-            backend,
-            now,
-        )?;
-        cores.push((with_shard(keyspace(), Some(sink.shard), core), Some(log)));
+        };
+        (0..shards).map(loaded).collect()
+    };
+    let restored = recover::newest(&from, &found.whole, &fresh, map)?;
+    for name in found.unfinished {
+        tracing::warn!(
+            "checkpoint: {name} is of a checkpoint that was never completed; it is removed"
+        );
+        let _ = checkpoints.perform(&Work::Remove { name });
     }
-    Ok(Loading { cores, recovery })
+    let mut recovery = tell(&restored, started);
+    let base = restored.base.as_ref();
+    let checkpoint = Found {
+        highest: found.highest,
+        unix: base.map(|(manifest, _)| manifest.ended / 1000),
+        bytes: base.map_or(0, |(_, base)| base.bytes),
+        log_bytes: restored.logs.counters.bytes,
+    };
+    let mut cores = Vec::with_capacity(shards);
+    for (core, Loaded { shard, .. }) in restored.shards.into_iter().enumerate() {
+        let log = match settings.persistence.appendonly {
+            true => Some(open(
+                settings,
+                (core, shards),
+                keyring,
+                &logs,
+                &restored.logs,
+                backend,
+                now,
+            )?),
+            false => None,
+        };
+        recovery.keys += (0..settings.server.databases)
+            .map(|db| shard.len(db))
+            .sum::<u64>();
+        let mut keyspace = keyspace();
+        keyspace.put(shard);
+        let place = Place {
+            disk: checkpoints.clone(),
+            dek: keyring
+                .active(Purpose::Checkpoint, core as u16, algorithm(settings), now)
+                .map_err(|e| e.to_string())?,
+            node: keyring.node(),
+            backend,
+        };
+        cores.push(Core {
+            keyspace,
+            log,
+            place,
+        });
+    }
+    Ok(Loading {
+        cores,
+        recovery,
+        checkpoint,
+        log_run: restored.logs.next_run(),
+        unused_log: (!settings.persistence.appendonly).then_some(logs),
+    })
 }
 
-fn with_shard(mut keyspace: Keyspace, shard: Option<Box<Shard>>, core: usize) -> Keyspace {
-    let shard = shard.unwrap_or_else(|| keyspace.make_shard(core));
-    keyspace.put(shard);
-    keyspace
+fn directory(settings: &Settings, name: &str) -> Result<Arc<RealDisk>, String> {
+    let dir = settings.server.data_dir.join(name);
+    let disk = RealDisk::open(&dir).map_err(|e| format!("{name} {}: {e}", dir.display()))?;
+    Ok(Arc::new(disk))
 }
 
 fn open(
@@ -199,10 +212,10 @@ fn open(
 }
 
 /// Tells the operator what was recovered.
-fn tell(recovered: &Recovered, started: Instant) -> Recovery {
+fn tell(restored: &Restored, started: Instant) -> Recovery {
     let seconds = started.elapsed().as_secs_f64();
     let mut cut = 0;
-    for log in &recovered.tails {
+    for log in &restored.logs.tails {
         if let Tail::Cut {
             file,
             offset,
@@ -218,9 +231,17 @@ fn tell(recovered: &Recovered, started: Instant) -> Recovery {
             );
         }
     }
-    let counters = &recovered.counters;
-    if recovered.run > 0 {
+    let mut counters = restored.logs.counters;
+    let mut checkpoint = 0;
+    if let Some((manifest, base)) = &restored.base {
+        checkpoint = manifest.number;
+        counters.records += base.records;
+        counters.frames += base.frames;
+        counters.bytes += base.bytes;
+    }
+    if restored.logs.run > 0 || checkpoint > 0 {
         tracing::info!(
+            checkpoint,
             records = counters.records,
             frames = counters.frames,
             bytes = counters.bytes,
@@ -228,6 +249,8 @@ fn tell(recovered: &Recovered, started: Instant) -> Recovery {
         );
     }
     Recovery {
+        checkpoint,
+        keys: 0,
         records: counters.records,
         bytes: counters.bytes,
         seconds,

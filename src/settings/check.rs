@@ -102,10 +102,17 @@ impl Settings {
                 &format!("is {a}, but encryption.file.key_file is {b}: keep one of them"),
             );
         }
-        if self.persistence.appendonly && self.seals_log() && self.kek_file().is_none() {
+        if self.encryption.encrypt_aof != self.encryption.encrypt_checkpoints {
+            say(
+                "encryption.encrypt_checkpoints",
+                "is not as encryption.encrypt_aof: the log and checkpoints hold the same data, and are both sealed or \
+                 both not",
+            );
+        }
+        if self.seals_log() && self.kek_file().is_none() {
             say(
                 "encryption.key_file",
-                "is not set, but the log (persistence.appendonly) is to be sealed: name the file of the Kek (make one \
+                "is not set, but the log and checkpoints are to be sealed: name the file of the Kek (make one \
                  with `openssl rand -base64 32 > FILE; chmod 600 FILE`)",
             );
         }
@@ -154,19 +161,20 @@ impl Settings {
                     .into(),
             );
         }
-        if self.persistence.appendonly && !self.seals_log() {
+        if !self.seals_log() {
             let name = if self.encryption.enabled {
                 "encryption.encrypt_aof"
             } else {
                 "encryption.enabled"
             };
             out.push(format!(
-                "{name}: encryption at rest is OFF, the log holds every key and value in PLAINTEXT"
+                "{name}: encryption at rest is OFF, the log and checkpoints hold every key and value in PLAINTEXT"
             ));
         }
         if !self.persistence.appendonly {
             out.push(
-                "persistence.appendonly: there is no log, nothing outlives this process".into(),
+                "persistence.appendonly: there is no log, only checkpoints outlive this process"
+                    .into(),
             );
         }
         let open_door = self.auth.requirepass.is_empty()

@@ -38,18 +38,8 @@ pub static LATER: &[Later] = &[
     ),
     key("tls.crl_file", &[""], "revocation lists"),
     section("tls.acme", "certificates by ACME"),
-    key(
-        "persistence.checkpoint_interval",
-        &["0", "off"],
-        "checkpoints",
-    ),
     // Nothing of the kind is written yet, so `true` holds already and `false` would switch nothing.
     key("encryption.encrypt_rdb", &["true", "yes"], "RDB files"),
-    key(
-        "encryption.encrypt_checkpoints",
-        &["true", "yes"],
-        "checkpoints",
-    ),
     key("encryption.new_key_file", &[""], "Kek rotation"),
     section("encryption.vault", "the Kek provider vault"),
     section("encryption.kms", "the Kek provider kms"),

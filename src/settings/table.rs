@@ -139,10 +139,10 @@ settings! {
         handshake_timeout: Duration = "10s", Span { unit: Unit::Seconds, min: Duration::from_millis(100), max: Duration::from_secs(3600) }, None, fixed, open,
             "Close a connection whose handshake has not ended after this long.";
     }
-    /// `[persistence]`: the log.
+    /// `[persistence]`: the log and checkpoints.
     persistence: Persistence = "persistence" {
         appendonly: bool = "true", Flag, Some("appendonly"), fixed, open,
-            "Keep a log of every write. Without it nothing outlives the process.";
+            "Keep a log of every write. Without it only checkpoints outlive the process.";
         appendfsync: Fsync = "everysec", Choice { words: &[("always", "always", Fsync::Always), ("everysec", "everysec", Fsync::EverySec), ("no", "no", Fsync::No)] },
             Some("appendfsync"), live, open,
             "When a write is durable: always (before its reply), everysec (within the second), no (when the kernel likes).";
@@ -150,6 +150,12 @@ settings! {
             "Under everysec and no, how long writes gather before they are sealed and handed to the disk: what a kill -9 can lose.";
         aof_segment_size: u64 = "64MiB", Size { min: MIB, max: 4 * GIB }, None, fixed, open,
             "Size of one file of the log.";
+        checkpoint_interval: Duration = "1h", Span { unit: Unit::Written, min: Duration::ZERO, max: NEVER }, None, live, open,
+            "Take a checkpoint after this long, if something has changed; 0 takes none by the clock.";
+        auto_aof_rewrite_percentage: u64 = "100", Int { min: 0, max: 1_000_000 }, Some("auto-aof-rewrite-percentage"), live, open,
+            "Take a checkpoint, which makes the log before it needless, when the log has this share of the last checkpoint's size; 0 takes none for that.";
+        auto_aof_rewrite_min_size: u64 = "64MiB", Size { min: MIB, max: u64::MAX }, Some("auto-aof-rewrite-min-size"), live, open,
+            "But not before the log has this size.";
     }
     /// `[storage]`: memory.
     storage: Storage = "storage" {
@@ -178,6 +184,8 @@ settings! {
             "File of the Kek: 32 bytes, raw or in base64 or hex, readable by its owner only.";
         encrypt_aof: bool = "true", Flag, None, fixed, open,
             "Seal the log. Switching it off writes every key and value to disk in the clear.";
+        encrypt_checkpoints: bool = "true", Flag, None, fixed, open,
+            "Seal checkpoints. They are sealed as the log is: both of these or neither.";
     }
     /// `[encryption.file]`: the provider `file`.
     encryption_file: EncryptionFile = "encryption.file" {

@@ -96,7 +96,6 @@ fn later_features_can_be_switched_off_and_not_on() {
         "[audit]\nenabled = \"false\"",
         "[replication]\nreplicaof = \"x\"",
         "[cluster]\nenabled = true",
-        "[persistence]\ncheckpoint_interval = \"1h\"",
     ] {
         assert!(
             troubles(on).contains("not available in this version"),

@@ -26,6 +26,7 @@ pub mod notice;
 mod object;
 mod prefetch;
 mod recover;
+mod scribe;
 mod shape;
 #[allow(clippy::module_inception)]
 mod shard;
@@ -54,6 +55,7 @@ pub use hash::Hasher;
 pub use keyspace::Keyspace;
 pub use object::{Object, View};
 pub use recover::Misfit;
+pub use scribe::{Pace, Scribe};
 pub use shard::{Shard, Stats};
 pub use snapshot::SnapshotAt;
 pub use split::{pick, split};

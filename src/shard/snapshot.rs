@@ -70,7 +70,7 @@ impl Shard {
         now: Ms,
         out: &mut Effects,
     ) -> (bool, u64) {
-        let (limit, mut keys) = (out.buf.len() + bytes, 0);
+        let (limit, mut keys) = (out.buf.len().saturating_add(bytes), 0);
         while let Some(tables) = self.dbs.get(usize::from(at.db)) {
             let next = tables.as_deref().and_then(|tables| {
                 tables.walk_slot(at.slot, at.place, STRIDE, |entry| {

@@ -51,8 +51,8 @@ pub fn split(buf: &[u8], map: &slot::Map, out: &mut [Effects]) -> Result<(), Bro
     Ok(())
 }
 
-/// Appends to `into` those effects of a buffer, in order, that concern slots for which `lacks` says yes; a flush is cut
-/// to those slots. On error `into` holds what came before.
+/// Appends to `into` those effects of a buffer, in order, that concern slots for which `lacks` says yes; a flush or
+/// swap is cut to those slots. On error `into` holds what came before.
 pub fn pick(buf: &[u8], lacks: &dyn Fn(u16) -> bool, into: &mut Vec<u8>) -> Result<(), Broken> {
     let mut pos = 0;
     while pos < buf.len() {
@@ -60,13 +60,21 @@ pub fn pick(buf: &[u8], lacks: &dyn Fn(u16) -> bool, into: &mut Vec<u8>) -> Resu
             return Err(Broken { offset: pos });
         };
         match effect {
-            Effect::Flush { db, slots } => {
+            Effect::Flush { ref slots, .. } | Effect::Swap { ref slots, .. } => {
                 let mut slot = slots.start;
                 while slot < slots.end {
-                    let same = (slot..slots.end).take_while(|&s| lacks(s) == lacks(slot)).count() as u16;
-                    if lacks(slot) {
-                        let slots = slot..slot + same;
-                        Effect::Flush { db, slots }.encode(into);
+                    let same = (slot..slots.end)
+                        .take_while(|&s| lacks(s) == lacks(slot))
+                        .count() as u16;
+                    let slots = slot..slot + same;
+                    match effect {
+                        Effect::Flush { db, .. } if lacks(slot) => {
+                            Effect::Flush { db, slots }.encode(into);
+                        }
+                        Effect::Swap { dbs, .. } if lacks(slot) => {
+                            Effect::Swap { dbs, slots }.encode(into);
+                        }
+                        _ => {}
                     }
                     slot += same;
                 }

@@ -42,6 +42,12 @@ impl Worker {
                         self.note_event(event, us * 1000);
                     }
                 }
+                Kind::Checkpoint => {
+                    let (index, now) = (completion.token.index, self.clock.now_us);
+                    let result = completion.result;
+                    self.checkpoints
+                        .completed(index, result, now, &mut self.ring);
+                }
                 Kind::Wake => {
                     self.mesh.inbox().hush();
                     if !completion.more {

@@ -60,6 +60,8 @@ impl Worker {
         self.clock.calibrate();
         self.stats.sample(now);
         self.log.report_usage(&self.shared);
+        self.note_changes();
+        self.begin_due_checkpoint();
         self.tls_log_budget = TLS_LOGS;
         if self.core == 0 {
             self.shared.measure_memory();
@@ -231,6 +233,7 @@ impl Worker {
             && self.held_batches.is_empty()
             && self.pubsub.is_quiet()
             && self.promises.is_empty()
+            && self.checkpoints.is_quiet()
             && matches!(self.home, Home::Here);
         let since = self.stopping.unwrap_or_default();
         // A script that is over its time and has written cannot be ended: what it did is given up.

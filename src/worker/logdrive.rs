@@ -16,7 +16,7 @@ use super::shared::Shared;
 use crate::disk::real::{RealDisk, RealFile};
 use crate::disk::{Disk, DiskFile, Sealed};
 use crate::envelope::Keyring;
-use crate::log::{Done, FileNo, Op, OpId, Part, Policy, Refusal, Tx, Writer};
+use crate::log::{Done, FileNo, LogEnd, Op, OpId, Part, Policy, Refusal, Slots, Tx, Writer};
 use crate::net::ring::{Kind, Ring, Token};
 
 /// Results of errands, shared with the tasks that run them.
@@ -26,7 +26,7 @@ type Finished = Rc<RefCell<Vec<(OpId, Option<FileNo>, io::Result<Option<RealFile
 /// again as what waits has.
 const TIGHT: u64 = 64 << 10;
 
-/// A core's log, or the absence of one.
+/// A core's log, or the absence of one; or its part of a checkpoint, which is written the same way.
 pub struct LogDrive {
     log: Option<Running>,
     segment_size: u64,
@@ -45,6 +45,10 @@ pub struct OpenLog {
 type Files = [Option<RealFile>; FileNo::COUNT];
 
 struct Running {
+    /// What its operations are called on the ring.
+    kind: Kind,
+    /// Whether it takes what is appended.
+    started: bool,
     opened: (u64, u64),
     /// Bytes and messages sealed that the keyring was told of.
     reported: (u64, u64),
@@ -180,22 +184,77 @@ impl LogDrive {
             } = open;
             writer.start();
             Running {
+                started: true,
                 opened,
                 reported,
-                writer,
-                disk,
                 files,
-                pending: Vec::new(),
-                free: Vec::new(),
-                ops: Vec::new(),
-                finished: Finished::default(),
-                errands: 0,
-                last_ticket: 0,
-                in_flight: 0,
-                given: VecDeque::new(),
+                ..Running::new(writer, disk, Kind::Log)
             }
         });
         LogDrive { log, segment_size }
+    }
+
+    /// The drive of a chain that is not open yet: it opens while it is driven.
+    pub fn begin(writer: Writer, disk: Arc<RealDisk>, segment_size: u64, kind: Kind) -> LogDrive {
+        LogDrive {
+            log: Some(Running::new(writer, disk, kind)),
+            segment_size,
+        }
+    }
+
+    /// Whether it is open and takes what is appended.
+    pub fn is_running(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.started)
+    }
+
+    /// Where the chain ends, once it is closed.
+    pub fn end(&self) -> Option<LogEnd> {
+        self.log.as_ref().and_then(|log| log.writer.end())
+    }
+
+    /// Appends marks of slots to a part of a checkpoint.
+    pub fn append_marks(&mut self, marks: &[Slots]) {
+        if let Some(log) = &mut self.log {
+            log.writer.append_marks(marks);
+        }
+    }
+
+    /// Begins a new segment; tells the LSN of the first unit in it, 0 if there is no log.
+    pub fn roll(&mut self) -> u64 {
+        self.log.as_mut().map_or(0, |log| {
+            let lsn = log.writer.roll();
+            log.last_ticket = lsn;
+            lsn
+        })
+    }
+
+    /// The segment that [`LogDrive::roll`] has begun, once it is.
+    pub fn rolled(&self) -> Option<u64> {
+        self.log.as_ref().and_then(|log| log.writer.rolled())
+    }
+
+    /// Lets go of files; see [`Writer::release`].
+    pub fn release(&mut self, begin_run: u64, begin_seq: u64, files: Vec<String>) {
+        if let Some(log) = &mut self.log {
+            log.writer.release(begin_run, begin_seq, files);
+        }
+    }
+
+    /// Why no file can be made, while that is so.
+    pub fn full(&self) -> Option<&str> {
+        self.log.as_ref().and_then(|log| log.writer.full())
+    }
+
+    /// The directory it is in, if there is one.
+    pub fn disk(&self) -> Option<Arc<RealDisk>> {
+        self.log.as_ref().map(|log| log.disk.clone())
+    }
+
+    /// Hands out nothing more; what is under way ends.
+    pub fn abandon(&mut self, why: &str) {
+        if let Some(log) = &mut self.log {
+            log.writer.abandon(why);
+        }
     }
 
     /// Whether there is a log.
@@ -307,6 +366,10 @@ impl LogDrive {
                 tracing::warn!("log: {e}");
             }
             log.writer.done(id, done, now_us);
+        }
+        if !log.started && log.writer.opened() {
+            log.writer.start();
+            log.started = true;
         }
         let mut ops = std::mem::take(&mut log.ops);
         log.writer.poll(now_us, &mut ops);
@@ -510,6 +573,26 @@ impl LogDrive {
 }
 
 impl Running {
+    fn new(writer: Writer, disk: Arc<RealDisk>, kind: Kind) -> Running {
+        Running {
+            kind,
+            started: false,
+            opened: (0, 0),
+            reported: (0, 0),
+            writer,
+            disk,
+            files: Files::default(),
+            pending: Vec::new(),
+            free: Vec::new(),
+            ops: Vec::new(),
+            finished: Finished::default(),
+            errands: 0,
+            last_ticket: 0,
+            in_flight: 0,
+            given: VecDeque::new(),
+        }
+    }
+
     /// Remembers when a ticket was given, to the millisecond.
     fn note(&mut self, now_us: u64) {
         if self.given.back().is_none_or(|(_, at)| now_us - at >= 1000) {
@@ -522,7 +605,7 @@ impl Running {
             self.pending.push(None);
             (self.pending.len() - 1) as u32
         });
-        let token = Token::new(Kind::Log, 0, index);
+        let token = Token::new(self.kind, 0, index);
         let file = match &what {
             Await::Write { file, .. } | Await::Sync { file } => *file,
         };

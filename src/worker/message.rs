@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::blocked::{End, Name, WaitId};
+use super::checkpoint::Order;
 use super::dispatch::Seat;
 use super::gather::{Answer, Asker, Question};
 use super::pubsub::News;
@@ -144,6 +145,8 @@ pub enum Message {
     },
     /// CLIENT UNPAUSE.
     Unpaused,
+    /// Of a checkpoint.
+    Checkpoint(Order),
     /// A script of the sender is over its time.
     Busy,
     /// Stop accepting, let everything end, seal the log, and end.

@@ -10,6 +10,7 @@ mod admin;
 mod arrivals;
 mod blocked;
 pub mod carrier;
+pub mod checkpoint;
 pub mod client;
 pub mod clock;
 pub mod dispatch;
@@ -28,6 +29,7 @@ mod migrate;
 mod multi;
 mod patience;
 pub mod pubsub;
+pub mod saves;
 mod script;
 mod session;
 pub mod shared;
@@ -48,6 +50,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use blocked::Blocked;
+use checkpoint::{Checkpoints, Place};
 use client::Client;
 use clock::Clock;
 use listing::Listing;
@@ -119,6 +122,8 @@ pub struct Parts {
     pub keyspace: Keyspace,
     /// Its log, opened.
     pub log: Option<OpenLog>,
+    /// Where its parts of checkpoints go.
+    pub checkpoints: Place,
     /// The settings.
     pub settings: Arc<Settings>,
     /// What all cores share.
@@ -142,6 +147,7 @@ pub struct Worker {
     ks: Keyspace,
     home: Home,
     log: LogDrive,
+    checkpoints: Checkpoints,
     clock: Clock,
     settings: Arc<Settings>,
     users: Arc<Users>,
@@ -263,6 +269,7 @@ impl Worker {
             ks: parts.keyspace,
             home: Home::Here,
             log: LogDrive::new(parts.log, parts.settings.persistence.aof_segment_size),
+            checkpoints: Checkpoints::new(parts.checkpoints),
             settings: parts.settings,
             users: parts.shared.users(),
             shared: parts.shared,
@@ -434,6 +441,7 @@ impl Worker {
                 Message::Redirect { to, of, body } => self.redirected(to, of, &body),
                 Message::Misdirected { of, to } => self.tell_broken(of, to),
                 Message::Unpaused => self.end_postponement(),
+                Message::Checkpoint(order) => self.ordered(order),
                 Message::Busy => self.hear_busy(),
                 Message::Stop => self.begin_stop(),
             }
@@ -449,6 +457,8 @@ impl Worker {
         let shard: &mut Shard = self.ks.shard(self.core);
         if !shard.effects.is_empty() {
             let now = self.clock.now_us;
+            self.checkpoints
+                .hear(&shard.effects.buf, shard.effects.records);
             self.log
                 .append(&shard.effects.buf, shard.effects.records, now);
             shard.effects.clear();
@@ -481,6 +491,7 @@ impl Worker {
         self.release_held(kept);
         // Ahead of the replies, which take the processor for longer: the disk works meanwhile.
         self.log.drive(self.clock.now_us, &mut self.ring, bell);
+        self.go_on_with_checkpoint(bell);
         self.flush_output(hold);
         self.feed_starved();
         self.mesh.flush();
@@ -490,9 +501,7 @@ impl Worker {
     /// errand.
     async fn rest(&mut self) {
         let now = self.clock.now_us;
-        if self.log.has_errands() && now - self.last_yield >= 1000
-            || now - self.last_yield >= CRON_US
-        {
+        if self.has_errands() && now - self.last_yield >= 1000 || now - self.last_yield >= CRON_US {
             self.last_yield = now;
             self.ring.poll();
             glommio::executor().yield_task_queue_now().await;
@@ -501,6 +510,10 @@ impl Worker {
             }
         }
         self.sleep();
+    }
+
+    fn has_errands(&self) -> bool {
+        self.log.has_errands() || self.checkpoints.has_errands()
     }
 
     /// Enters the ring and waits there, shortly while there is something to do, else until something comes.
@@ -516,7 +529,8 @@ impl Worker {
             || !self.starved.is_empty()
             || self.garbage
             || self.walks_on()
-            || self.lists_on();
+            || self.lists_on()
+            || self.checkpoints.is_busy();
         let sends = std::mem::take(&mut self.sends);
         if busy {
             self.ring.poll();
@@ -528,7 +542,7 @@ impl Worker {
         }
         let until = self.next_deadline().saturating_sub(self.clock.now_us);
         let until = Duration::from_micros(until);
-        if self.empty_ticks < EMPTY_TICKS || self.log.has_errands() {
+        if self.empty_ticks < EMPTY_TICKS || self.has_errands() {
             let (target, min_wait) = self.patience.wait(self.settings.server.max_wait);
             self.ring
                 .enter(sends + target, min_wait, LONGEST_WAIT.min(until));
@@ -542,6 +556,9 @@ impl Worker {
         let mut at = self.next_cron;
         if let Some(log) = self.log.deadline() {
             at = at.min(log);
+        }
+        if let Some(part) = self.checkpoints.deadline() {
+            at = at.min(part);
         }
         if self.has_expires() {
             at = at.min(self.next_expire);

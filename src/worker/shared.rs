@@ -11,8 +11,10 @@ use super::carrier::Carrier;
 use super::mesh::Inbox;
 use super::message::Message;
 use super::pubsub::Pause;
+use super::saves::{Found, Saves};
 use crate::acl::{AclLog, Users};
 use crate::disk;
+use crate::disk::real::RealDisk;
 use crate::envelope::{DekId, Keyring};
 use crate::script::Sources;
 use crate::settings::{Row, SetError, Settings};
@@ -77,6 +79,12 @@ pub struct Shared {
     pub keyring: Option<Mutex<Keyring>>,
     /// Figures of the last recovery.
     pub recovery: Recovery,
+    /// What all cores know of checkpoints.
+    pub saves: Saves,
+    /// The run of the log that is being written, or that would be next.
+    pub log_run: u64,
+    /// The log's directory, if there may be logs of before it was switched off.
+    pub unused_log: Option<Arc<RealDisk>>,
     /// Version of Redis that clients are told.
     pub redis_version: &'static str,
 }
@@ -84,7 +92,11 @@ pub struct Shared {
 /// What recovery did at the start.
 #[derive(Clone, Debug, Default)]
 pub struct Recovery {
-    /// Records applied.
+    /// The checkpoint it began with, 0 if there was none.
+    pub checkpoint: u64,
+    /// Keys there were when it had ended.
+    pub keys: u64,
+    /// Records applied, of the checkpoint and of the logs.
     pub records: u64,
     /// Bytes of the frames they were in.
     pub bytes: u64,
@@ -146,6 +158,12 @@ pub struct Setup {
     pub keyring: Option<Keyring>,
     /// Figures of the recovery.
     pub recovery: Recovery,
+    /// What there is of checkpoints.
+    pub checkpoints: Found,
+    /// The run of the log that is being written, or that would be next.
+    pub log_run: u64,
+    /// The log's directory, if there is no log and may be old ones.
+    pub unused_log: Option<Arc<RealDisk>>,
     /// 40 random hex digits.
     pub run_id: String,
     /// Unix seconds.
@@ -190,6 +208,9 @@ impl Shared {
             config_file: setup.config_file,
             keyring: setup.keyring.map(Mutex::new),
             recovery: setup.recovery,
+            saves: Saves::new(cores, setup.checkpoints, setup.started_unix),
+            log_run: setup.log_run,
+            unused_log: setup.unused_log,
             redis_version: "7.2.0",
         };
         shared.measure_memory();

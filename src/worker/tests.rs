@@ -8,11 +8,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::carrier::Carrier;
+use super::checkpoint::Place;
 use super::mesh::{Inbox, Mesh};
 use super::message::Message;
+use super::saves::Found;
 use super::shared::{Front, Recovery, Setup, Shared};
 use super::{EMPTY_TICKS, Listener, Parts, Worker};
 use crate::acl::Users;
+use crate::disk::real::RealDisk;
+use crate::envelope::{Dek, Purpose};
+use crate::seal::Backend;
 use crate::settings::Settings;
 use crate::shard::Keyspace;
 use crate::slot;
@@ -26,6 +31,7 @@ struct Company {
     inboxes: Vec<Arc<Inbox<Message>>>,
     settings: Arc<Settings>,
     shared: Arc<Shared>,
+    dir: Arc<tempfile::TempDir>,
 }
 
 impl Company {
@@ -51,6 +57,9 @@ impl Company {
             config_file: None,
             keyring: None,
             recovery: Recovery::default(),
+            checkpoints: Found::default(),
+            log_run: 1,
+            unused_log: None,
             run_id: "0".repeat(40),
             started_unix: 0,
         }));
@@ -58,6 +67,7 @@ impl Company {
             inboxes,
             settings,
             shared,
+            dir: Arc::new(tempfile::tempdir().unwrap()),
         }
     }
 
@@ -74,6 +84,12 @@ impl Company {
             mesh: Mesh::new(core, self.inboxes.clone()),
             keyspace,
             log: None,
+            checkpoints: Place {
+                disk: Arc::new(RealDisk::open(self.dir.path()).unwrap()),
+                dek: Arc::new(Dek::unencrypted(Purpose::Checkpoint, core as u16)),
+                node: [0; 16],
+                backend: Backend::AwsLc,
+            },
             settings: self.settings.clone(),
             shared: self.shared.clone(),
             tls: None,

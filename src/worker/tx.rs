@@ -497,7 +497,16 @@ impl Worker {
         self.ks.put(shard);
         self.home = Home::Here;
         match record {
-            Some(record) => self.log.append_tx(&record, self.clock.now_us),
+            Some(record) => {
+                if let Some(mine) = record
+                    .parts
+                    .iter()
+                    .find(|p| usize::from(p.core) == self.core)
+                {
+                    self.checkpoints.hear(&mine.effects, mine.records);
+                }
+                self.log.append_tx(&record, self.clock.now_us);
+            }
             None => self.append_effects(),
         }
         // By the coordinator's policy: this core may have another already, or still.

@@ -271,7 +271,9 @@ fn info_encryption_and_encryption_status_tell_what_is_sealed_and_how() {
         assert_eq!(wire.figure("encryption", "enabled"), "true");
         assert_eq!(wire.figure("encryption", "algorithm"), "aes256gcm");
         assert_eq!(wire.figure("encryption", "provider"), "file");
-        assert_eq!(wire.figure("encryption", "active_deks"), shards);
+        // One for each core's log, one for its checkpoints.
+        let deks = 2 * shards.parse::<usize>().expect("a number");
+        assert_eq!(wire.figure("encryption", "active_deks"), deks.to_string());
         assert_eq!(wire.figure("encryption", "failures"), "0");
         let accelerated = wire.figure("encryption", "hardware_acceleration");
         for core in 0..shards.parse().expect("a number") {
@@ -304,7 +306,7 @@ fn info_encryption_and_encryption_status_tell_what_is_sealed_and_how() {
         let status = wire.say("ENCRYPTION STATUS").text();
         for line in [
             "enabled: true",
-            &format!("active_deks: {shards}"),
+            &format!("active_deks: {deks}"),
             &format!("hardware_acceleration: {accelerated}"),
             "rotation_progress: 100%, keys_rotated: 0",
         ] {
@@ -330,7 +332,11 @@ fn what_recovery_opened_and_every_dek_has_sealed_is_told_after_a_restart() {
             let core = wire.figure("encryption", &format!("core{n}"));
             let opened: u64 = field_of(&core, "opened_bytes").parse().expect("bytes");
             assert!(opened > 20_000, "{core}");
-            let dek = wire.figure("encryption", &format!("dek{n}"));
+        }
+        let deks = (0..2 * shards).map(|n| wire.figure("encryption", &format!("dek{n}")));
+        let of_logs: Vec<String> = deks.filter(|dek| dek.contains("purpose=aof")).collect();
+        assert_eq!(of_logs.len(), shards);
+        for dek in of_logs {
             let sealed: u64 = field_of(&dek, "sealed_bytes").parse().expect("bytes");
             assert!(sealed > 20_000, "{dek}");
         }
@@ -576,7 +582,7 @@ fn the_metrics_page_tells_the_cores_figures_over_tls() {
         "ferrite_commands_total{command=\"set\"} 20",
         "ferrite_keys{db=\"0\"} 20",
         "ferrite_encryption_enabled 1",
-        "ferrite_deks{state=\"active\"} 2",
+        "ferrite_deks{state=\"active\"} 4",
         "ferrite_log_writable 1",
     ] {
         assert!(page.lines().any(|l| l == line), "{line} in {page}");

@@ -4,7 +4,7 @@
 //! Each client has keys of its own under a few hash tags and counts its items for each tag in a key, the *mark*.
 //! So the marks tell which prefix survived: the items up to them are replayed on the redis-server, in the client's order,
 //! and both keyspaces are compared. Under `always` the prefix holds everything acknowledged, under `everysec` everything
-//! acknowledged [`WINDOW`] before the kill; a transaction over several tags is in it everywhere or nowhere.
+//! acknowledged [`WINDOW`] before the kill; checkpoints are taken all the while, and the log before them recycled. A transaction over several tags is in it everywhere or nowhere.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -210,6 +210,14 @@ impl Client {
     }
 }
 
+fn checkpoints(mut wire: Wire, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        if wire.send(&command(&["SAVE"])).is_err() || wire.reply().is_err() {
+            return;
+        }
+    }
+}
+
 fn load_and_kill(server: Server<'_>, clients: &mut [Client], pause: Duration) -> Instant {
     let stop = AtomicBool::new(false);
     let wires: Vec<Wire> = clients.iter().map(|_| server.connect()).collect();
@@ -218,6 +226,9 @@ fn load_and_kill(server: Server<'_>, clients: &mut [Client], pause: Duration) ->
             let stop = &stop;
             scope.spawn(move || client.load(wire, stop));
         }
+        // Checkpoints one after the other: the kill comes in any of their steps.
+        let wire = server.connect();
+        scope.spawn(|| checkpoints(wire, &stop));
         std::thread::sleep(pause);
         let killed = Instant::now();
         server.kill9();

@@ -23,6 +23,7 @@ mod sorting;
 mod streams;
 mod transcript;
 mod walks;
+mod written;
 mod zset;
 
 use super::{Ctx, Error, Route, Run, SessionCmd, resolve, run};

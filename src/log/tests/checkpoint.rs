@@ -72,7 +72,14 @@ impl Run {
             ..Start::default()
         };
         let start = |core| recovered.map_or(first.clone(), |r| r.start(core, cores));
-        let rig = |core| Rig::new(&disks.log, small(core, cores, Policy::EverySec), &AES, start(core));
+        let rig = |core| {
+            Rig::new(
+                &disks.log,
+                small(core, cores, Policy::EverySec),
+                &AES,
+                start(core),
+            )
+        };
         let mut rigs: Vec<Rig> = (0..cores).map(rig).collect();
         rigs.iter_mut().for_each(Rig::begin);
         Run {
@@ -104,7 +111,15 @@ impl Run {
         };
         let part = |core| {
             let config = small(core, cores, Policy::No).for_checkpoint(64 << 10);
-            Rig::new(&disks.parts, LogConfig { frame_target: 4 << 10, ..config }, &AES, start.clone())
+            Rig::new(
+                &disks.parts,
+                LogConfig {
+                    frame_target: 4 << 10,
+                    ..config
+                },
+                &AES,
+                start.clone(),
+            )
         };
         let mut parts: Vec<Rig> = (0..cores).map(part).collect();
         parts.iter_mut().for_each(Rig::begin);
@@ -130,14 +145,21 @@ impl Run {
         for rig in &mut self.rigs {
             rig.pass(3_000_000);
         }
-        let segments = self.rigs.iter().map(|r| r.writer.rolled().expect("rolled long ago"));
+        let segments = self
+            .rigs
+            .iter()
+            .map(|r| r.writer.rolled().expect("rolled long ago"));
         Taken {
             number,
             begin: Begin {
                 run,
+                logged: true,
                 segments: segments.collect(),
             },
-            ends: parts.iter().map(|p| p.writer.end().expect("closed")).collect(),
+            ends: parts
+                .iter()
+                .map(|p| p.writer.end().expect("closed"))
+                .collect(),
         }
     }
 }
@@ -193,7 +215,10 @@ fn what_a_checkpoint_replaces_can_go_and_is_missed_without_it() {
         (0..100).for_each(|_| second.append(&mut chance));
         second.rigs.iter_mut().for_each(|r| r.pass(3_000_000));
         let after = disks.log.crash(Crash::Kill, &mut chance);
-        let disks = Disks { log: after, ..disks };
+        let disks = Disks {
+            log: after,
+            ..disks
+        };
         let (third, found) = load_and_recover(&disks, Some(&taken), 2).unwrap();
         assert_eq!(found, second.said, "seed {seed}");
         // Without the checkpoint the log is not taken for the whole.

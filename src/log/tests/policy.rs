@@ -370,6 +370,7 @@ fn released_segments_are_recycled_only_when_the_anchor_says_so() {
     rig.close();
     let begin = Begin {
         run,
+        logged: true,
         segments: vec![2],
     };
     let (_, shards) = recovered_from(&disk, &AES, 1, Some(&begin)).unwrap();

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use super::super::gather::Report;
 use super::super::machine::CpuTime;
+use super::super::saves::{Aim, Tally};
 use super::info::{Text, View};
 use crate::acl::Reason;
 use crate::disk;
@@ -201,28 +202,41 @@ pub fn persistence(v: &View<'_>, t: &mut Text) {
     );
     t.line("current_cow_size_age", 0);
     t.line("current_fork_perc", "0.00");
-    zeros(
-        t,
-        &["current_save_keys_processed", "current_save_keys_total"],
-    );
-    // Every write since the start: nothing has been saved as a whole.
-    t.line("rdb_changes_since_last_save", log.records);
-    t.line("rdb_bgsave_in_progress", 0);
-    t.line("rdb_last_save_time", v.shared.started_unix);
-    t.line("rdb_last_bgsave_status", "ok");
-    t.line("rdb_last_bgsave_time_sec", -1);
-    t.line("rdb_current_bgsave_time_sec", -1);
-    zeros(t, &["rdb_saves", "rdb_last_cow_size"]);
-    zeros(
-        t,
-        &["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"],
-    );
+    let saves = v.shared.saves.standing();
+    let seconds = |tally: &Tally| tally.seconds.map_or(-1, |s| s as i64);
+    let ok = |tally: &Tally| if tally.ok { "ok" } else { "err" };
+    let aim = saves.under_way.map(|under_way| under_way.aim);
+    let going = |of: Aim| match saves.under_way {
+        Some(under_way) if under_way.aim == of => under_way.since.elapsed().as_secs() as i64,
+        _ => -1,
+    };
+    let (processed, total) = match aim {
+        Some(_) => (saves.keys, v.whole.keys().0),
+        None => (0, 0),
+    };
+    t.line("current_save_keys_processed", processed);
+    t.line("current_save_keys_total", total);
+    t.line("rdb_changes_since_last_save", v.shared.saves.changes());
+    t.line("rdb_bgsave_in_progress", u8::from(aim == Some(Aim::Save)));
+    t.line("rdb_last_save_time", saves.last_unix);
+    t.line("rdb_last_bgsave_status", ok(&saves.saves));
+    t.line("rdb_last_bgsave_time_sec", seconds(&saves.saves));
+    t.line("rdb_current_bgsave_time_sec", going(Aim::Save));
+    t.line("rdb_saves", saves.saves.done);
+    zeros(t, &["rdb_last_cow_size", "rdb_last_load_keys_expired"]);
+    t.line("rdb_last_load_keys_loaded", recovery.keys);
     t.line("aof_enabled", u8::from(log.on));
-    zeros(t, &["aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    t.line("aof_last_rewrite_time_sec", -1);
-    t.line("aof_current_rewrite_time_sec", -1);
-    t.line("aof_last_bgrewrite_status", "ok");
-    zeros(t, &["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    t.line(
+        "aof_rewrite_in_progress",
+        u8::from(aim == Some(Aim::Rewrite)),
+    );
+    let scheduled = saves.scheduled == Some(Aim::Rewrite);
+    t.line("aof_rewrite_scheduled", u8::from(scheduled));
+    t.line("aof_last_rewrite_time_sec", seconds(&saves.rewrites));
+    t.line("aof_current_rewrite_time_sec", going(Aim::Rewrite));
+    t.line("aof_last_bgrewrite_status", ok(&saves.rewrites));
+    t.line("aof_rewrites", saves.rewrites.done);
+    t.line("aof_rewrites_consecutive_failures", saves.rewrites.failures);
     let status = if log.refusal.is_some() { "err" } else { "ok" };
     t.line("aof_last_write_status", status);
     zeros(
@@ -233,12 +247,13 @@ pub fn persistence(v: &View<'_>, t: &mut Text) {
             "module_fork_last_cow_size",
         ],
     );
+    t.line("checkpoint_bytes", saves.bytes);
+    t.line("recovery_checkpoint", recovery.checkpoint);
     if !log.on {
         return;
     }
-    let base = recovery.bytes;
-    t.line("aof_current_size", base + log.bytes);
-    t.line("aof_base_size", base);
+    t.line("aof_current_size", saves.bytes + v.shared.saves.log_size());
+    t.line("aof_base_size", saves.bytes);
     t.line("aof_pending_rewrite", 0);
     t.line("aof_buffer_length", log.pending);
     zeros(t, &["aof_pending_bio_fsync", "aof_delayed_fsync"]);

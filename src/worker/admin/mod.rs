@@ -105,12 +105,12 @@ impl Worker {
             | SessionCmd::FunctionStats
             | SessionCmd::FunctionKill => self.function_admin(client, session, argv),
             SessionCmd::Debug => self.debug(client, index, argv),
-            SessionCmd::Shutdown => self.shutdown(client, argv),
+            SessionCmd::Shutdown => self.shutdown(client, index, argv),
             SessionCmd::Lastsave
             | SessionCmd::Save
             | SessionCmd::Bgsave
             | SessionCmd::Bgrewriteaof
-            | SessionCmd::Role => self.process(client, session, argv),
+            | SessionCmd::Role => self.process(client, index, session, argv),
             SessionCmd::Wait => self.wait(client, index, argv),
             SessionCmd::Waitaof => self.waitaof(client, index, argv),
             SessionCmd::Migrate => self.migrate(client, index, argv),
@@ -341,6 +341,7 @@ impl Worker {
 
     /// Everything this core tells of itself.
     fn report(&mut self, latencies: bool) -> Report {
+        self.note_changes();
         let clients = self.clients.len();
         let mut client_bytes = 0;
         let mut largest = (0, 0);

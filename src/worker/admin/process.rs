@@ -1,12 +1,18 @@
 //! SHUTDOWN and what concerns the server's life and its copies: LASTSAVE, SAVE, BGSAVE,
 //! BGREWRITEAOF, ROLE, WAIT.
 //!
-//! Source: the Redis command pages of each. There are neither checkpoints nor replicas yet: what
-//! asks for them is refused, what asks about them is told so.
+//! A checkpoint is what Redis has two things for: it is the data in a file (SAVE, BGSAVE), and it makes the log before it
+//! needless (BGREWRITEAOF). There are no replicas yet.
+//!
+//! Source: the Redis command pages of each.
 
 use super::super::Worker;
+use super::super::checkpoint::Order;
 use super::super::client::Client;
+use super::super::gather::{Answer, Asker};
+use super::super::saves::{Aim, Request};
 use super::super::tick::Flow;
+use super::Then;
 use crate::command::{Error, SessionCmd};
 use crate::resp::number::parse_i64;
 
@@ -63,7 +69,12 @@ impl Worker {
         Ok(self.pause(client, index, timeout, b":0\r\n".to_vec()))
     }
 
-    pub(super) fn shutdown(&mut self, client: &mut Client, argv: &[&[u8]]) -> Result<Flow, Error> {
+    pub(super) fn shutdown(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        argv: &[&[u8]],
+    ) -> Result<Flow, Error> {
         let how = parse(argv)?;
         if how.abort {
             return Err(Error::Text(match self.stopping {
@@ -77,28 +88,91 @@ impl Worker {
         {
             return Err(busy);
         }
-        if how.save && !self.log.is_on() {
-            return Err(Error::Text(
-                "ERR Nothing can be saved: persistence.appendonly is off. SHUTDOWN NOSAVE drops the data",
-            ));
-        }
         tracing::warn!(client = %client.addr, "SHUTDOWN asked for by a client");
+        // With a log everything is kept anyway.
+        if how.save && !self.log.is_on() && index != u32::MAX {
+            return self.save_and(client, index, |worker, client| {
+                worker.shared.ask_to_stop();
+                client.leaving = true;
+            });
+        }
         self.shared.ask_to_stop();
         // As with Redis there is no answer but the end of the connection.
         Ok(Flow::Close)
     }
 
+    /// Takes a checkpoint, lets the client wait for it, and then goes on; or tells the client why there is none.
+    fn save_and(
+        &mut self,
+        client: &mut Client,
+        index: u32,
+        then: impl FnOnce(&mut Worker, &mut Client) + 'static,
+    ) -> Result<Flow, Error> {
+        if self.shared.saves.request(Aim::Save, false) != Request::Begin {
+            return Err(Error::Text("ERR Background save already in progress"));
+        }
+        let then: Then = Box::new(|worker, client, answers| {
+            let Some(client) = client else { return };
+            match answers.into_iter().next() {
+                Some(Answer::Ended(Ok(()))) => then(worker, client),
+                Some(Answer::Ended(Err(why))) => {
+                    let why = format!("ERR The checkpoint was not completed: {why}");
+                    worker.refuse(client, Error::message(why));
+                }
+                _ => worker.refuse(client, Error::Text("ERR The checkpoint was not completed")),
+            }
+        });
+        let gather = self.open_gather(client, index, 1, then);
+        let core = self.core;
+        self.order(0, Order::Start(Some(Asker::Core { core, gather })));
+        Ok(Flow::Wait)
+    }
+
+    /// BGSAVE and BGREWRITEAOF.
+    fn save_aside(&mut self, client: &mut Client, aim: Aim, schedule: bool) -> Result<Flow, Error> {
+        let (started, scheduled) = match aim {
+            Aim::Save => ("Background saving started", "Background saving scheduled"),
+            Aim::Rewrite => (
+                "Background append only file rewriting started",
+                "Background append only file rewriting scheduled",
+            ),
+        };
+        let text = match self.shared.saves.request(aim, schedule) {
+            Request::Begin => {
+                self.order(0, Order::Start(None));
+                started
+            }
+            Request::Scheduled => scheduled,
+            Request::Busy(Aim::Save) => {
+                return Err(Error::Text("ERR Background save already in progress"));
+            }
+            Request::Busy(Aim::Rewrite) if aim == Aim::Rewrite => {
+                return Err(Error::Text(
+                    "ERR Background append only file rewriting already in progress",
+                ));
+            }
+            Request::Busy(Aim::Rewrite) => {
+                return Err(Error::Text(
+                    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in \
+                     order to schedule a BGSAVE whenever possible.",
+                ));
+            }
+        };
+        self.reply(client).simple(text);
+        Ok(Flow::Next)
+    }
+
     pub(super) fn process(
         &mut self,
         client: &mut Client,
+        index: u32,
         session: SessionCmd,
         argv: &[&[u8]],
     ) -> Result<Flow, Error> {
-        let started = self.shared.started_unix as i64;
         let mut reply = self.reply(client);
         match session {
             // Redis, too, tells the start of the process as long as nothing was saved.
-            SessionCmd::Lastsave => reply.int(started),
+            SessionCmd::Lastsave => reply.int(self.shared.saves.standing().last_unix as i64),
             SessionCmd::Role => {
                 reply.array(3);
                 reply.bulk("master");
@@ -113,16 +187,18 @@ impl Worker {
             {
                 return Err(Error::Syntax);
             }
-            SessionCmd::Save | SessionCmd::Bgsave => {
-                return Err(Error::Text(
-                    "ERR Checkpoints are not available in this version; with persistence.appendonly every \
-                     write is in the sealed log",
-                ));
+            SessionCmd::Save if index == u32::MAX => {
+                return Err(Error::Text("ERR Command not allowed inside a transaction"));
             }
+            SessionCmd::Save => {
+                return self.save_and(client, index, |worker, client| worker.reply(client).ok());
+            }
+            SessionCmd::Bgsave => return self.save_aside(client, Aim::Save, argv.len() > 1),
+            // As Redis does while it saves, it is scheduled then.
             SessionCmd::Bgrewriteaof => {
-                return Err(Error::Text(
-                    "ERR Shortening the log needs checkpoints, which are not available in this version",
-                ));
+                let under_way = self.shared.saves.standing().under_way;
+                let schedule = under_way.is_some_and(|under_way| under_way.aim == Aim::Save);
+                return self.save_aside(client, Aim::Rewrite, schedule);
             }
             _ => return Err(Error::Syntax),
         }
