@@ -14,7 +14,7 @@ mod recover;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::config::{self, Args};
@@ -86,29 +86,34 @@ fn serve(loaded: config::Loaded, logging: logging::Handle) -> Result<(), String>
         .and(hardening.no_core_files)
         .map_err(|e| format!("the process cannot be kept out of core dumps: {e}"))?;
     let (stop_tx, mut stop_rx) = mpsc::unbounded_channel::<()>();
-    let running = boot::boot(&loaded, logging, move || {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("the control thread cannot start: {e}"))?;
+    // While the data is being loaded a signal ends the process, which harms nothing. From the first client on it stops it.
+    let mut signals = None;
+    let heed = || {
+        let _runtime = runtime.enter();
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt()];
+        let [term, int] = kinds.map(signal);
+        signals = Some(term.and_then(|term| Ok((term, int?)))?);
+        Ok(())
+    };
+    let stop = move || {
         // The receiver lives as long as the process.
         let _ = stop_tx.send(());
-    })?;
+    };
+    let running = boot::boot(&loaded, logging, heed, stop)?;
+    let signals = signals.ok_or("signals cannot be received")?;
     let shared = running.shared.clone();
     let metrics = observe::metrics::prepare(&loaded.settings, running.identity.as_ref())?;
     let control = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let runtime = match runtime {
-                Ok(runtime) => runtime,
-                Err(e) => {
-                    tracing::error!("the control thread cannot start: {e}");
-                    std::process::exit(1);
-                }
-            };
             runtime.block_on(async {
                 let metrics = observe::metrics::serve(metrics, shared.clone());
                 tokio::select! {
-                    () = wait_for_stop(&shared, &mut stop_rx) => {}
+                    () = wait_for_stop(&shared, signals, &mut stop_rx) => {}
                     () = metrics => {}
                 }
             });
@@ -122,15 +127,11 @@ fn serve(loaded: config::Loaded, logging: logging::Handle) -> Result<(), String>
     result
 }
 
-async fn wait_for_stop(shared: &Arc<Shared>, asked: &mut mpsc::UnboundedReceiver<()>) {
-    let (term, int) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
-    let (Ok(mut term), Ok(mut int)) = (term, int) else {
-        tracing::error!("signals cannot be received");
-        std::process::exit(1);
-    };
+async fn wait_for_stop(
+    shared: &Arc<Shared>,
+    (mut term, mut int): (Signal, Signal),
+    asked: &mut mpsc::UnboundedReceiver<()>,
+) {
     let mut times = 0;
     loop {
         tokio::select! {

@@ -194,13 +194,15 @@ fn processors(settings: &Settings, shards: usize) -> Vec<Option<usize>> {
         .collect()
 }
 
-/// Boots every core. `stop` is called when a client asks the server to stop.
+/// Boots every core. `heed` is called when the data is loaded and before anybody is served: from then on signals are to
+/// be heeded. `stop` is called when a client asks the server to stop.
 ///
 /// # Errors
 /// What stands in the way, with what to do.
 pub fn boot(
     loaded: &Loaded,
     logging: logging::Handle,
+    heed: impl FnOnce() -> io::Result<()>,
     stop: impl FnOnce() + Send + 'static,
 ) -> Result<Running, String> {
     let startup_memory = crate::worker::machine::allocated().allocated;
@@ -273,6 +275,7 @@ pub fn boot(
     shared.sources.shelf.replace(libraries);
     let (ended_tx, ended) = mpsc::channel();
     let cpus = processors(&settings, shards);
+    heed().map_err(|e| format!("signals cannot be received: {e}"))?;
     let mut readiness = Vec::new();
     for (core, loaded) in loading.cores.into_iter().enumerate() {
         let (ready_tx, ready) = mpsc::channel();

@@ -6,6 +6,7 @@
 //! and both keyspaces are compared. Under `always` the prefix holds everything acknowledged, under `everysec` everything
 //! acknowledged [`WINDOW`] before the kill; checkpoints are taken all the while, and the log before them recycled. A transaction over several tags is in it everywhere or nowhere.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -251,6 +252,7 @@ fn rounds(policy: &str, rounds: usize) {
         .collect();
     let (mut survived, mut lost) = (0, 0);
     let mut killed = Instant::now();
+    let mut checkpoints = HashSet::new();
     for round in 0..=rounds {
         let shards = [1, 2, 4][random.below(3)];
         home.shards(shards);
@@ -262,6 +264,7 @@ fn rounds(policy: &str, rounds: usize) {
                 .expect("the machine has been up for longer"),
         };
         let mut wire = server.connect();
+        checkpoints.insert(wire.figure("persistence", "recovery_checkpoint"));
         let when = format!("{policy}, round {round}, {shards} shards");
         for client in &mut clients {
             let sent = client.items.len();
@@ -290,6 +293,10 @@ fn rounds(policy: &str, rounds: usize) {
         killed = load_and_kill(server, &mut clients, Duration::from_millis(pause as u64));
     }
     println!("{policy}: {rounds} kills, {survived} items survived, {lost} acknowledged were lost");
+    assert!(
+        checkpoints.len() > rounds / 2,
+        "most starts begin with another checkpoint: {checkpoints:?}"
+    );
     assert!(survived > 100, "hardly anything was written");
     if policy == "always" {
         assert_eq!(lost, 0, "always loses nothing");

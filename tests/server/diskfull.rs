@@ -297,6 +297,52 @@ fn enlarge(disk: &SmallDisk, mib: u32) {
 }
 
 #[test]
+fn a_checkpoint_that_does_not_fit_is_given_up_and_harms_nothing() {
+    let mut home = Home::new();
+    home.shards(2)
+        .text("persistence.aof_segment_size", "1MiB")
+        .set("persistence.auto_aof_rewrite_percentage", 0);
+    let disk = SmallDisk::new(&home.data(), 40);
+    let filler = disk.outside().join("filler");
+    let server = disk.start(&home);
+    let mut wire = server.connect();
+    let value = "x".repeat(10_000);
+    for i in 0..1000 {
+        assert_eq!(wire.call(&["SET", &format!("k{i}"), &value]), Value::ok());
+    }
+    // Ten megabytes live, and there is room for five.
+    let used = |dir: &str| -> u64 {
+        let files = std::fs::read_dir(disk.outside().join(dir)).expect("the directory");
+        files
+            .map(|f| f.expect("a file").metadata().expect("its size").len())
+            .sum()
+    };
+    std::fs::write(
+        &filler,
+        vec![1; (40 << 20) - used("log") as usize - (6 << 20)],
+    )
+    .expect("the filler fits");
+    let reply = wire.say("SAVE");
+    assert!(
+        matches!(&reply, Value::Error(e) if e.contains("not completed") && e.contains("No space")),
+        "{reply:?}"
+    );
+    assert_eq!(wire.figure("persistence", "rdb_last_bgsave_status"), "err");
+    // What there was of it is gone, and there is space for writes again.
+    assert_eq!(used("checkpoint"), 0);
+    assert_eq!(wire.say("SET after it"), Value::ok());
+    std::fs::remove_file(&filler).expect("remove");
+    assert_eq!(wire.say("SAVE"), Value::ok());
+    assert_eq!(wire.figure("persistence", "rdb_last_bgsave_status"), "ok");
+    assert!(used("checkpoint") > 10_000_000);
+    server.kill9();
+    let server = disk.start(&home);
+    let mut wire = server.connect();
+    assert_eq!(wire.say("DBSIZE"), Value::Int(1001));
+    assert_eq!(wire.say("STRLEN k999"), Value::Int(10_000));
+}
+
+#[test]
 fn a_full_disk_under_everysec() {
     full_and_back("everysec", 1);
 }

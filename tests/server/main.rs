@@ -10,6 +10,7 @@ mod answers;
 mod audience;
 mod blocking;
 mod canary;
+mod checkpoints;
 mod clients;
 mod common;
 mod crash;
