@@ -4,9 +4,9 @@
 //! allowed, the core that owns the keys notes the client behind those who wait for the same keys already, and tries the
 //! command again when one of them has changed; inside a transaction or a script it answers as if the time were up.
 
+use super::string::long_double::LongDouble;
 use super::{Ctx, Error};
 use crate::resp::Reply;
-use crate::resp::number::parse_f64;
 
 /// What a command waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,16 +51,18 @@ impl Ctx<'_> {
     }
 }
 
-/// A timeout in seconds, as BLPOP takes it; in milliseconds, rounded up, `None` for ever.
+/// A timeout in seconds, as BLPOP takes it: whatever C reads as a `long double`, hexadecimal too. In milliseconds, rounded
+/// up, `None` for ever.
 pub(super) fn timeout(arg: &[u8]) -> Result<Option<u64>, Error> {
     let wrong = Error::Text("ERR timeout is not a float or out of range");
-    let seconds = parse_f64(arg).ok_or(wrong)?;
-    if seconds < 0.0 {
+    let seconds = LongDouble::parse(arg).ok_or(wrong)?;
+    let range = Error::Text("ERR timeout is out of range");
+    let ms = seconds.thousandfold().ok_or(range.clone())?;
+    if ms < 0 {
         return Err(Error::Text("ERR timeout is negative"));
     }
-    let ms = (seconds * 1000.0).ceil();
-    if ms > (i64::MAX / 2) as f64 {
-        return Err(Error::Text("ERR timeout is out of range"));
+    if ms > i64::MAX / 2 {
+        return Err(range);
     }
-    Ok((ms > 0.0).then_some(ms as u64))
+    Ok((ms > 0).then_some(ms as u64))
 }

@@ -128,6 +128,28 @@ impl LongDouble {
         (!sum.infinite).then_some(sum)
     }
 
+    /// A thousand times this, rounded up to an integer; `None` above what 64 bits hold. Far below it is as far as that goes.
+    pub(in crate::command) fn thousandfold(self) -> Option<i64> {
+        let bits = u128::from(self.significand) * 1000;
+        let n = LongDouble::round(self.negative, bits, false, self.exp);
+        let size = match n.exp {
+            _ if self.infinite || n.infinite => u64::MAX,
+            1.. => u64::MAX,
+            0 => n.significand,
+            -63..0 => {
+                let part = n.significand & ((1 << -n.exp) - 1) != 0;
+                (n.significand >> -n.exp) + u64::from(part && !self.negative)
+            }
+            _ => u64::from(n.significand != 0 && !self.negative),
+        };
+        match (i64::try_from(size), self.negative) {
+            (Ok(size), false) => Some(size),
+            (Ok(size), true) => Some(-size),
+            (Err(_), false) => None,
+            (Err(_), true) => Some(i64::MIN),
+        }
+    }
+
     /// The decimal text with at most 17 digits behind the point, none of them idle.
     pub(in crate::command) fn text(self) -> Vec<u8> {
         let mut text = if self.exp >= 0 {
@@ -282,6 +304,36 @@ fn long_decimal(negative: bool, digits: &[u8], exp: i64) -> Option<LongDouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thousandfold_is_rounded_up() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("1", Some(1000)),
+            ("0.01", Some(10)),
+            ("0.0101", Some(11)),
+            ("1e-10", Some(1)),
+            ("1e-4900", Some(1)),
+            ("-1e-4900", Some(0)),
+            ("-0.0015", Some(-1)),
+            ("-0.003", Some(-3)),
+            // Not quite 2 as C sees it, and 2003 and a little more.
+            ("-0.002", Some(-1)),
+            ("2.003", Some(2004)),
+            ("0x1p-3", Some(125)),
+            ("0x.1P0", Some(63)),
+            ("9223372036854775", Some(9_223_372_036_854_775_000)),
+            ("9223372036854776", None),
+            ("1e4000", None),
+            ("-1e4000", Some(i64::MIN)),
+            ("inf", None),
+            ("-infinity", Some(i64::MIN)),
+        ] {
+            let n = LongDouble::parse(text.as_bytes()).unwrap();
+            assert_eq!(n.thousandfold(), expected, "{text}");
+        }
+    }
     use proptest::prelude::*;
 
     fn sum(a: &str, b: &str) -> Option<String> {
