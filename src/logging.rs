@@ -103,7 +103,7 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warn => Level::WARN,
         LogLevel::Info => Level::INFO,
-        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Verbose | LogLevel::Debug => Level::DEBUG,
         LogLevel::Trace => Level::TRACE,
     };
     let others = if level == Level::ERROR {

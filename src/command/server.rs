@@ -2,6 +2,10 @@
 
 use super::row::{Command, ON_KEY, Route, Run, acl, flag};
 use super::{Ctx, Error, Group};
+use crate::resp::number::parse_i64;
+
+/// The version of Redis that clients are told, so that they use what there is.
+pub const REDIS_VERSION: &str = "7.2.0";
 
 const HERE: Command = Command {
     arity: 1,
@@ -79,8 +83,22 @@ fn time(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
-/// A body-centred cubic lattice, as of iron at room temperature, which is called ferrite.
-fn lolwut(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
+/// A body-centred cubic lattice, as of iron at room temperature, which is called ferrite. Whatever version of the drawing is
+/// asked for, and however large: its numbers only have to be numbers.
+fn lolwut(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
+    if let [_, word, version, rest @ ..] = args
+        && word.eq_ignore_ascii_case(b"version")
+    {
+        let version = parse_i64(version).ok_or(Error::NotInteger)?;
+        let sizes = match version {
+            5 => 3,
+            6 => 2,
+            _ => 0,
+        };
+        for size in rest.iter().take(sizes) {
+            parse_i64(size).ok_or(Error::NotInteger)?;
+        }
+    }
     let text = concat!(
         "      o-----------o\n",
         "     /|          /|\n",
@@ -94,8 +112,9 @@ fn lolwut(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
         "\n",
         "Ferrite ver. ",
         env!("CARGO_PKG_VERSION"),
-        "\n"
+        "\nRedis ver. "
     );
-    ctx.reply.verbatim("txt", text);
+    ctx.reply
+        .verbatim("txt", format!("{text}{REDIS_VERSION}\n"));
     Ok(())
 }

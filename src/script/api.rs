@@ -11,10 +11,11 @@ use super::desk::{Answer, Ask, Desk};
 use super::engine::die;
 use super::library::register;
 use super::raw::{Fail, function};
+use crate::command::REDIS_VERSION;
 use crate::resp::number::{put_f64, put_i64};
 
 /// Version of Redis that scripts are told.
-const VERSION: (&str, i64) = ("7.2.0", 0x0007_0200);
+const VERSION: (&str, i64) = (REDIS_VERSION, 0x0007_0200);
 
 /// An error table with this text raised as it is.
 fn refuse(lua: &Lua, text: &str) -> Fail {

@@ -71,9 +71,12 @@ pub static FACTS: &[(&str, &str)] = &[
     // When small collections change their form: `shard::kinds` and HyperLogLog have these numbers.
     ("hash-max-listpack-entries", "512"),
     ("hash-max-listpack-value", "64"),
+    ("hash-max-ziplist-entries", "512"),
+    ("hash-max-ziplist-value", "64"),
     ("hll-sparse-max-bytes", "3000"),
     ("list-compress-depth", "0"),
     ("list-max-listpack-size", "-2"),
+    ("list-max-ziplist-size", "-2"),
     ("set-max-intset-entries", "512"),
     ("set-max-listpack-entries", "128"),
     ("set-max-listpack-value", "64"),
@@ -81,6 +84,8 @@ pub static FACTS: &[(&str, &str)] = &[
     ("stream-node-max-entries", "100"),
     ("zset-max-listpack-entries", "128"),
     ("zset-max-listpack-value", "64"),
+    ("zset-max-ziplist-entries", "128"),
+    ("zset-max-ziplist-value", "64"),
     // Large values are always freed in steps.
     ("lazyfree-lazy-eviction", "yes"),
     ("lazyfree-lazy-expire", "yes"),

@@ -140,6 +140,7 @@ pub enum LogLevel {
     Error,
     Warn,
     Info,
+    Verbose,
     Debug,
     Trace,
 }
@@ -255,9 +256,12 @@ impl std::error::Error for SetError {}
 
 impl Settings {
     /// Every (name, value) whose name matches the glob `pattern`, for `CONFIG GET`. A plain pattern speaks of Redis
-    /// names; one with a dot in it, of dotted paths. Rows that Redis has no name for answer to both.
+    /// names; one with a dot in it, of dotted paths. Rows that Redis has no name for answer to both. A name that is no
+    /// pattern is told as it was asked for, as Redis does.
     pub fn get_matching(&self, pattern: &str) -> Vec<(String, String)> {
         let dotted = pattern.contains('.');
+        let exact = !pattern.contains(['*', '?', '[']);
+        let named = |name: &str| if exact { pattern } else { name }.to_owned();
         let mut out = Vec::new();
         for row in ROWS {
             let (name, value): (_, fn(&Row, &Settings) -> String) = match row.alias {
@@ -265,14 +269,14 @@ impl Settings {
                 _ => (row.path, Row::shown),
             };
             if glob(pattern, name) {
-                out.push((name.to_owned(), value(row, self)));
+                out.push((named(name), value(row, self)));
             }
         }
         out.extend(
             FACTS
                 .iter()
                 .filter(|(name, _)| glob(pattern, name))
-                .map(|(n, v)| (n.to_string(), v.to_string())),
+                .map(|(n, v)| (named(n), v.to_string())),
         );
         out
     }

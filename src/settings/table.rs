@@ -205,7 +205,7 @@ settings! {
     log: Log = "log" {
         level: LogLevel = "info", Choice { words: &[
             ("error", "error", LogLevel::Error), ("warn", "warning", LogLevel::Warn), ("info", "notice", LogLevel::Info),
-            ("debug", "debug", LogLevel::Debug), ("verbose", "verbose", LogLevel::Debug), ("trace", "trace", LogLevel::Trace)] }, Some("loglevel"), live, open,
+            ("verbose", "verbose", LogLevel::Verbose), ("debug", "debug", LogLevel::Debug), ("trace", "trace", LogLevel::Trace)] }, Some("loglevel"), live, open,
             "Least urgent messages shown.";
         format: LogFormat = "text", Choice { words: &[("text", "text", LogFormat::Text), ("json", "json", LogFormat::Json)] }, None, fixed, open,
             "Lines for people (text) or one JSON object a line (json).";

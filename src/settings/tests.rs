@@ -189,7 +189,7 @@ fn config_get_knows_both_names_and_hides_secrets() {
     );
     assert_eq!(
         s.get_matching("APPENDONLY"),
-        [("appendonly".into(), "yes".into())]
+        [("APPENDONLY".into(), "yes".into())]
     );
     assert_eq!(
         s.get_matching("persistence.appendonly"),

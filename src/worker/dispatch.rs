@@ -178,7 +178,20 @@ impl Worker {
                 let counted = self.stats.error_replies;
                 let flow = self.session(client, index, session, row, number, argv);
                 if flow != Flow::Stall {
-                    let ns = self.clock.ns(ticks().wrapping_sub(started));
+                    let slept = match client.waiting {
+                        Waiting::Until { at, .. } => at.saturating_sub(self.clock.now_us) * 1000,
+                        _ => 0,
+                    };
+                    let ns = self.clock.ns(ticks().wrapping_sub(started)) + slept;
+                    let slow = ns >= self.slow_ns && !is_blocked(session);
+                    if let (Flow::Wait, Waiting::Gather(gather)) = (flow, client.waiting) {
+                        let kept = |arg: &[u8]| arg.to_vec();
+                        let argv = || command::redacted(row, argv).into_iter().map(kept);
+                        let slow = slow.then(|| (ns, argv().collect()));
+                        self.note_asking(gather, number, slow);
+                    } else if slow && !row.has(flag::SKIP_SLOWLOG) {
+                        self.note_slow(ns, &command::redacted(row, argv), Some(client));
+                    }
                     if ns >= self.event_ns {
                         self.note_event(event(row), ns);
                     }
@@ -434,6 +447,11 @@ impl Worker {
             cores => Needs::Several((0..cores).collect()),
         }
     }
+}
+
+/// Whether a command of a session waits for others, which is no slowness of its own.
+fn is_blocked(session: SessionCmd) -> bool {
+    matches!(session, SessionCmd::Wait | SessionCmd::Waitaof)
 }
 
 /// The latency event that a command is.

@@ -8,7 +8,7 @@ use super::client::{Client, ReplyMode, Waiting};
 use super::pubsub::Trackers;
 use super::tick::Flow;
 use crate::acl::DEFAULT;
-use crate::command::{Command, Error, SessionCmd, Topic};
+use crate::command::{Command, Error, SessionCmd, Topic, redacted};
 use crate::net::conn::Phase;
 use crate::resp::Proto;
 
@@ -60,6 +60,7 @@ impl Worker {
         argv: &[&[u8]],
     ) {
         let started = super::clock::ticks();
+        let mark = client.conn.replies.writer().len();
         if session == SessionCmd::Unwatch {
             // EXEC has forgotten everything already.
             self.reply(client).ok();
@@ -72,8 +73,12 @@ impl Worker {
             );
         }
         let ns = self.clock.ns(super::clock::ticks().wrapping_sub(started));
+        if ns >= self.slow_ns {
+            self.note_slow(ns, &redacted(row, argv), Some(client));
+        }
+        let failed = client.conn.replies.writer().get(mark) == Some(&b'-');
         self.stats
-            .executed(number, ns, false, self.settings.latency.tracking);
+            .executed(number, ns, failed, self.settings.latency.tracking);
     }
 
     /// Commands about this connection that are answered at once; whether this was one.

@@ -212,6 +212,7 @@ impl Shared {
             log_run: setup.log_run,
             unused_log: setup.unused_log,
             redis_version: "7.2.0",
+            redis_version: crate::command::REDIS_VERSION,
         };
         shared.measure_memory();
         shared

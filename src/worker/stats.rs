@@ -125,6 +125,11 @@ impl Stats {
         }
     }
 
+    /// Counts an error of command `number` that came to light after its execution was counted.
+    pub fn failed(&mut self, number: u16) {
+        self.command(number).failed += 1;
+    }
+
     /// Counts a refusal of command `number`.
     pub fn refused(&mut self, number: u16) {
         self.command(number).rejected += 1;

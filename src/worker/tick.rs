@@ -288,6 +288,11 @@ impl Worker {
                     Flow::Next
                 }
                 Err(e) => {
+                    if let command::Error::Arity(name) = e
+                        && let Some((_, number)) = command::named(name.as_bytes())
+                    {
+                        self.stats.refused(number);
+                    }
                     if let Some(queue) = &mut client.multi {
                         queue.refused = true;
                     }

@@ -34,6 +34,7 @@ mod pubsub;
 mod resp;
 mod scripts;
 mod shutdown;
+mod slowlog;
 mod sorting;
 mod startup;
 mod streams;

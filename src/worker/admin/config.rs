@@ -57,7 +57,10 @@ impl Worker {
         for pattern in &argv[2..] {
             let pattern = String::from_utf8_lossy(pattern);
             for (name, value) in self.settings.get_matching(&pattern) {
-                if !found.iter().any(|(known, _)| *known == name) {
+                if !found
+                    .iter()
+                    .any(|(known, _)| known.eq_ignore_ascii_case(&name))
+                {
                     found.push((name, value));
                 }
             }

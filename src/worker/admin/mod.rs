@@ -38,7 +38,12 @@ pub struct Gather {
     waiting: usize,
     answers: Vec<Answer>,
     then: Then,
+    /// The number of the command that asks, and what is to be kept of it in the slow log once it has its reply.
+    command: Option<(u16, Option<Slowly>)>,
 }
+
+/// How many nanoseconds a command took, and its arguments, without what is secret.
+type Slowly = (u64, Vec<Vec<u8>>);
 
 /// What is made of the answers, written to the client that asked.
 pub type Then = Box<dyn FnOnce(&mut Worker, Option<&mut Client>, Vec<Answer>)>;
@@ -142,9 +147,17 @@ impl Worker {
             waiting,
             answers: Vec::new(),
             then,
+            command: None,
         };
         self.gathers.insert(number, gather);
         number
+    }
+
+    /// A command waits for the cores: it has failed, and stands in the slow log, when it has its reply.
+    pub(super) fn note_asking(&mut self, gather: u64, number: u16, slow: Option<Slowly>) {
+        if let Some(gather) = self.gathers.get_mut(&gather) {
+            gather.command = Some((number, slow));
+        }
     }
 
     /// Asks all cores, this one included, and lets the client wait for the answers.
@@ -171,6 +184,7 @@ impl Worker {
             waiting: self.mesh.cores(),
             answers: Vec::new(),
             then,
+            command: None,
         };
         self.gathers.insert(number, gather);
         self.put_to_all(number, question);
@@ -321,6 +335,15 @@ impl Worker {
             .as_deref_mut()
             .map_or(0, |client| client.conn.replies.writer().len());
         (gather.then)(self, taken.as_deref_mut(), gather.answers);
+        if let (Some((number, slow)), Some(client)) = (gather.command, taken.as_deref_mut()) {
+            if client.conn.replies.writer().get(mark) == Some(&b'-') {
+                self.stats.failed(number);
+            }
+            if let Some((ns, argv)) = slow {
+                let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+                self.note_slow(ns, &argv, Some(client));
+            }
+        }
         if let (true, Some(client)) = (gather.silent, taken.as_deref_mut()) {
             client.conn.replies.writer().truncate(mark);
         }

@@ -1,8 +1,7 @@
 //! SLOWLOG GET, LEN and RESET. Every core keeps its own slow log; an answer is made of all of them,
 //! newest first. Entries are numbered over all cores, so their numbers give the order.
 //!
-//! Source: the Redis command pages of the three. Only data commands are kept: those of the session,
-//! AUTH among them, never are, so no password can stand here.
+//! Source: the Redis command pages of the three. Passwords are hidden before a command is kept.
 
 use super::super::Worker;
 use super::super::client::Client;
