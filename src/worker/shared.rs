@@ -211,7 +211,6 @@ impl Shared {
             saves: Saves::new(cores, setup.checkpoints, setup.started_unix),
             log_run: setup.log_run,
             unused_log: setup.unused_log,
-            redis_version: "7.2.0",
             redis_version: crate::command::REDIS_VERSION,
         };
         shared.measure_memory();
