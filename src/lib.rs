@@ -38,3 +38,4 @@ pub mod config;
 pub mod devcert;
 pub mod logging;
 pub mod server;
+pub mod transfer;

@@ -14,6 +14,8 @@ mod recover;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+pub use boot::kek;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 

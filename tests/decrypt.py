@@ -1,6 +1,7 @@
-"""Opens a log that Ferrite wrote, with nothing but the Kek and the FORMAT.md pages.
+"""Opens logs and exports that Ferrite wrote, with nothing but the Kek and the FORMAT.md pages.
 
     decrypt.py DATA_DIR KEK_FILE      JSON lines: every record in order, then the state they make
+    decrypt.py --export FILE KEK_FILE     the content of a sealed export, an RDB file, to standard output
     decrypt.py --vectors SRC_DIR      holds this reader against the test vectors of the pages
     decrypt.py --nonces KEK_FILE DIR...   reads copies of data directories, taken at any time of any of them: no
                                       (key, nonce) may stand over two different messages
@@ -10,7 +11,7 @@ import json
 import os
 import sys
 
-from reader import keyring, log, seal
+from reader import export, keyring, log, seal
 from reader.effects import Store
 
 
@@ -43,6 +44,7 @@ def check(src):
     seal.check_vectors(page("seal"))
     keyring.check_vectors(page("envelope"))
     log.check_vectors(page("log"))
+    export.check_vectors(page("transfer"))
     print("all vectors agree")
 
 
@@ -86,6 +88,9 @@ def main():
             check(src)
         case ["--nonces", kek_file, *directories] if directories:
             nonces(kek_file, directories)
+        case ["--export", file, kek_file]:
+            with open(file, "rb") as f, open(kek_file, "rb") as k:
+                sys.stdout.buffer.write(export.open_export(f.read(), keyring.read_kek(k.read())))
         case [data_dir, kek_file]:
             try:
                 listing(data_dir, kek_file)

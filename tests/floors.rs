@@ -19,7 +19,10 @@ const FLOORS: &[(&str, &[&str])] = &[
         "company",
         &["observe", "rotation", "replication", "cluster"],
     ),
-    ("front", &["cli", "config", "devcert", "logging", "server"]),
+    (
+        "front",
+        &["cli", "config", "devcert", "logging", "server", "transfer"],
+    ),
 ];
 
 /// Exceptions, each with its reason. Empty is best.

@@ -14,7 +14,9 @@ use clap::{CommandFactory, Parser};
 /// development authority of the data directory (FERRITE_DATA_DIR, else ./ferrite-data), if there is one;
 /// FERRITE_CACERT names another for any host.
 ///
-/// Words of its own: `cert DIRECTORY [HOST...]` makes certificates and a Kek for trials.
+/// Words of its own: `cert DIRECTORY [HOST...]` makes certificates and a Kek for trials; `import FILE` brings data in from
+/// an RDB file or an append-only file of Redis, and `export FILE` writes an RDB file, sealed unless it says --plain (both
+/// have a --help of their own).
 #[derive(Debug, Parser)]
 #[command(
     name = "ferrite-cli",
@@ -238,10 +240,10 @@ const ABSENT: [(&str, &str); 10] = [
         "a Ferrite server is no cluster, so no redirections are followed",
     ),
     ("--cluster", "a Ferrite server is no cluster"),
-    ("--rdb", "a Ferrite server streams no RDB file to clients"),
+    ("--rdb", "use `export FILE`"),
     (
         "--functions-rdb",
-        "a Ferrite server streams no RDB file to clients",
+        "`export FILE` takes keys and functions together",
     ),
     ("--replica", "this program does not act as a replica"),
     ("--ldb", "there is no Lua debugger"),

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-use ferrite::{Builder, Client, Error, Protocol};
+use ferrite::{Builder, Client, Error, Limits, Protocol};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use super::args::Options;
@@ -92,6 +92,16 @@ impl Way {
     /// The way to another server, with all else as it is.
     pub fn elsewhere(&self, options: &Options, host: &str, port: u16) -> Result<Way, String> {
         Way::to(options, Some((host, port)), self.password.clone())
+    }
+
+    /// The same, where a reply may be a value of any size.
+    pub fn for_large_replies(mut self) -> Way {
+        let limits = Limits {
+            bulk: usize::MAX,
+            ..Limits::default()
+        };
+        self.builder = self.builder.limits(limits);
+        self
     }
 
     /// Connects and logs in. The error is a line for people.

@@ -3,16 +3,21 @@
 //! `args` reads the command line, `connect` makes connections of it and `trust` finds the authority to trust, `session`
 //! talks to the server, `words` splits typed lines, `format` writes replies. At a terminal `prompt` has the conversation,
 //! with `docs` and `hints` for help and `history` for what was typed before. `pipe` sends masses of commands, `scan` and
-//! `sample` look through the keys, `watch` measures. Server commands are passed on as they are; the few words that are the
+//! `sample` look through the keys, `watch` measures, `import` and `export` move data between
+//! files and the server. Server commands are passed on as they are; the few words that are the
 //! program's own are in [`run`].
 
 mod args;
 mod connect;
 mod docs;
+mod export;
 mod format;
 mod hints;
 mod history;
+mod import;
+mod keys;
 mod pipe;
+mod progress;
 mod prompt;
 mod sample;
 mod scan;
@@ -31,7 +36,7 @@ use args::Options;
 use crate::devcert::DevFiles;
 
 /// Words of the program itself that this version does not have yet.
-const LATER: [&str; 5] = ["import", "export", "backup", "check", "audit"];
+const LATER: [&str; 3] = ["backup", "check", "audit"];
 
 /// The whole program.
 pub fn run() -> ExitCode {
@@ -49,6 +54,8 @@ pub fn run() -> ExitCode {
             Err(format!("`{word}` is not available in this version"))
         }
         Some("cert") => cert(&options.command[1..]),
+        Some("export") => export::run(&options, &options.command[1..]),
+        Some("import") => import::run(&options, &options.command[1..]),
         _ => talk(&options),
     };
     match done {

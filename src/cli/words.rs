@@ -119,6 +119,14 @@ fn single(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Result<usize, &'sta
     }
 }
 
+/// Bytes as people can read them, not more than a line's worth.
+pub fn escaped(bytes: &[u8]) -> String {
+    const MOST: usize = 200;
+    let end = bytes.len().min(MOST);
+    let dots = if end < bytes.len() { "..." } else { "" };
+    format!("\"{}\"{dots}", bytes[..end].escape_ascii())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

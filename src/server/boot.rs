@@ -93,16 +93,24 @@ fn identity(settings: &Settings) -> Result<Option<Identity>, String> {
 }
 
 fn provider(settings: &Settings) -> Result<Option<Arc<dyn Provider>>, String> {
-    if !settings.seals_log() {
-        return Ok(None);
+    match settings.seals_log() {
+        true => kek(settings).map(Some),
+        false => Ok(None),
     }
+}
+
+/// What holds the Kek that the settings name.
+///
+/// # Errors
+/// In words for the operator.
+pub fn kek(settings: &Settings) -> Result<Arc<dyn Provider>, String> {
     let Some(path) = settings.kek_file() else {
         return Err(
             "encryption.key_file is not set, and nothing can be sealed without a Kek".to_owned(),
         );
     };
     let provider = FileProvider::open(path).map_err(|e| e.to_string())?;
-    Ok(Some(Arc::new(provider)))
+    Ok(Arc::new(provider))
 }
 
 /// For `--check-config`: reads every file that the settings name, changes nothing.
