@@ -89,6 +89,11 @@ fn effects() {
 }
 
 #[test]
+fn files() {
+    try_out("files", 3000);
+}
+
+#[test]
 fn keyring() {
     try_out("keyring", 300);
 }

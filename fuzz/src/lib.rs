@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod effects;
+pub mod files;
 pub mod keyring;
 pub mod log;
 pub mod rdb;
@@ -19,6 +20,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("commands", commands::check),
     ("effects", effects::check),
+    ("files", files::check),
     ("keyring", keyring::check),
     ("log", log::check),
     ("rdb", rdb::check),

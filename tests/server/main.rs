@@ -31,6 +31,7 @@ mod mixture;
 mod nonces;
 mod oracle;
 mod pubsub;
+mod rdb_files;
 mod resp;
 mod scripts;
 mod shutdown;

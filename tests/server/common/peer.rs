@@ -1,5 +1,6 @@
 //! A redis-server over TLS, for comparison.
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,20 +21,40 @@ pub struct Redis {
 impl Redis {
     /// Starts one, with TLS only and the tests' shared authority.
     pub fn start() -> Redis {
+        Redis::start_with(&[])
+    }
+
+    /// Starts one with the data of an RDB file.
+    pub fn start_from(rdb: &Path) -> Redis {
+        let dir = Self::dir();
+        std::fs::copy(rdb, dir.path().join("dump.rdb")).expect("a copy of the file");
+        Self::start_in(dir, &[])
+    }
+
+    /// Starts one with more settings.
+    pub fn start_with(more: &[&str]) -> Redis {
+        Self::start_in(Self::dir(), more)
+    }
+
+    fn dir() -> TempDir {
         let dir = tempfile::Builder::new()
             .prefix("redis-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .expect("a temporary directory");
         let (authority, identity, _) = certs::shared();
         certs::write(dir.path(), authority, identity);
+        dir
+    }
+
+    fn start_in(dir: TempDir, more: &[&str]) -> Redis {
         let port = free_port();
-        let child = Self::spawn(&dir, port);
+        let child = Self::spawn(&dir, port, more);
         let mut redis = Redis { dir, port, child };
         redis.ready();
         redis
     }
 
-    fn spawn(dir: &TempDir, port: u16) -> Child {
+    fn spawn(dir: &TempDir, port: u16, more: &[&str]) -> Child {
         let log = std::fs::File::create(dir.path().join("log")).expect("the log");
         let port = port.to_string();
         let words = [
@@ -61,6 +82,7 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command
             .args(words)
+            .args(more)
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log)
@@ -89,6 +111,11 @@ impl Redis {
             );
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// A file of its directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// Its TLS port.
