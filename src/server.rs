@@ -10,6 +10,7 @@ mod in_use;
 mod limits;
 mod load;
 mod recover;
+mod waiting;
 
 use std::process::ExitCode;
 use std::sync::Arc;

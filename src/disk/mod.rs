@@ -17,6 +17,7 @@ pub mod sim;
 use std::io;
 
 pub use buf::{AlignedBuf, Pool, held};
+pub use real::bytes_read;
 
 /// The unit of everything that is written, in bytes: offsets, lengths and addresses are multiples.
 pub const BLOCK: usize = 4096;

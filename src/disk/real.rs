@@ -5,11 +5,19 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{AlignedBuf, BLOCK, Disk, DiskFile, Entry, Sealed, Work, context};
 
 /// How much is written at once when a file is filled with zeros, in bytes.
 const FILL: usize = 1 << 20;
+
+static READ: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes that this process has read of files in directories of this kind.
+pub fn bytes_read() -> u64 {
+    READ.load(Ordering::Relaxed)
+}
 
 /// A directory, and whether its files are written past the page cache.
 #[derive(Debug, Clone)]
@@ -302,6 +310,7 @@ impl DiskFile for RealFile {
                 Err(e) => return Err(context(e, "read", &self.name)),
             }
         }
+        READ.fetch_add(got as u64, Ordering::Relaxed);
         Ok(got)
     }
 

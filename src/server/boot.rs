@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use glommio::{LocalExecutorBuilder, Placement};
 
+use super::waiting::{Progress, WaitingRoom};
 use super::{aclfile, in_use, limits, load};
 use crate::config::Loaded;
 use crate::envelope::provider::file::FileProvider;
@@ -251,7 +252,23 @@ pub fn boot(
     if settings.persistence.appendonly {
         in_use::check(&settings.server.data_dir, &keyring)?;
     }
-    let mut loading = load::load(&settings, shards, hash_seed, &mut keyring, now_ms)?;
+    let progress = Arc::new(Progress::new());
+    let room = WaitingRoom::open(
+        settings.clone(),
+        identity.as_ref(),
+        users.clone(),
+        progress.clone(),
+    )?;
+    let loading = load::load(
+        &settings,
+        shards,
+        hash_seed,
+        &mut keyring,
+        now_ms,
+        &progress,
+    );
+    room.close();
+    let mut loading = loading?;
     let logs = loading
         .cores
         .iter_mut()

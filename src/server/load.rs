@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::recover::{self, Loaded, Restored};
+use super::waiting::Progress;
 use crate::checkpoint;
 use crate::disk::real::RealDisk;
 use crate::disk::{Disk, Work};
@@ -88,6 +89,7 @@ pub fn load(
     seed: u64,
     keyring: &mut Keyring,
     now: Ms,
+    progress: &Progress,
 ) -> Result<Loading, String> {
     let map = slot::Map::new(shards);
     let keyspace = || Keyspace::new(map, seed, settings.server.databases);
@@ -101,6 +103,7 @@ pub fn load(
     }
     let backend = accel::choose(algorithm(settings)).backend;
     let started = Instant::now();
+    progress.expect(bytes_in(&logs) + bytes_in(&checkpoints));
     let found = checkpoint::find(&*checkpoints).map_err(|e| format!("checkpoint: {e}"))?;
     let from = recover::From {
         logs: &logs,
@@ -171,6 +174,12 @@ pub fn load(
         log_run: restored.logs.next_run(),
         unused_log: (!settings.persistence.appendonly).then_some(logs),
     })
+}
+
+/// Bytes of the files in a directory; of what cannot be looked at, recovery says why.
+fn bytes_in(disk: &RealDisk) -> u64 {
+    let entries = disk.list().unwrap_or_default();
+    entries.iter().map(|entry| entry.len).sum()
 }
 
 fn directory(settings: &Settings, name: &str) -> Result<Arc<RealDisk>, String> {

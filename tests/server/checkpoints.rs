@@ -2,7 +2,7 @@
 //! kill -9 in the middle of them is tried in `crash_types`, a full disk in `diskfull`.
 
 use crate::common::server::{Home, Server};
-use crate::common::wire::{Value, Wire};
+use crate::common::wire::{Value, Wire, command};
 use crate::common::{eventually, files_below};
 
 fn persistence(wire: &mut Wire, name: &str) -> u64 {
@@ -220,4 +220,49 @@ fn without_a_log_what_was_saved_is_there_and_a_log_goes_on_from_it() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn clients_that_come_while_data_is_loaded_are_told_so() {
+    let mut home = Home::new();
+    home.shards(1).text("auth.requirepass", "secret");
+    let server = home.start();
+    let mut wire = server.connect();
+    wire.say("AUTH secret");
+    let mut bytes = Vec::new();
+    for n in 0..2500 {
+        let keys = (0..200).flat_map(|i| [format!("key:{n}:{i}"), "v".repeat(60)]);
+        let words: Vec<String> = std::iter::once("MSET".to_owned()).chain(keys).collect();
+        bytes.extend(command(&words));
+    }
+    wire.send(&bytes).expect("sent");
+    for _ in 0..2500 {
+        assert_eq!(wire.reply().expect("a reply"), Value::ok());
+    }
+    server.stop();
+    let server = home.launch();
+    // How long it takes is the machine's affair: whoever comes is told that it lasts, or served.
+    let mut wire = eventually("the port is open", || {
+        Wire::tls(home.port, home.client()).ok()
+    });
+    let first = wire.try_call(&["GET", "key:0:0"]);
+    if let Ok(reply) = first {
+        assert_eq!(error(&reply), "NOAUTH Authentication required.");
+    }
+    if wire.try_call(&["AUTH", "secret"]).is_ok()
+        && let Ok(Value::Error(text)) = wire.try_call(&["GET", "key:0:0"])
+    {
+        assert_eq!(text, "LOADING Redis is loading the dataset in memory");
+        if let Ok(info) = wire.try_call(&["INFO", "persistence"]) {
+            assert!(info.text().contains("loading:1\r\n"), "{}", info.text());
+        }
+    }
+    // That ends with the connection, and the next one is served.
+    let mut wire = eventually("the data", || {
+        let mut wire = Wire::tls(home.port, home.client()).ok()?;
+        wire.try_call(&["AUTH", "secret"]).ok()?;
+        (wire.try_call(&["DBSIZE"]).ok()? == Value::Int(500_000)).then_some(wire)
+    });
+    assert_eq!(persistence(&mut wire, "loading"), 0);
+    server.stop();
 }
