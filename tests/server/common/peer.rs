@@ -15,11 +15,17 @@ pub struct Redis {
     dir: TempDir,
     port: u16,
     child: Child,
+    more: Vec<String>,
 }
 
 impl Redis {
     /// Starts one, with TLS only and the tests' shared authority.
     pub fn start() -> Redis {
+        Redis::with(&[])
+    }
+
+    /// The same, with more words on its command line.
+    pub fn with(more: &[&str]) -> Redis {
         let dir = tempfile::Builder::new()
             .prefix("redis-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
@@ -27,13 +33,34 @@ impl Redis {
         let (authority, identity, _) = certs::shared();
         certs::write(dir.path(), authority, identity);
         let port = free_port();
-        let child = Self::spawn(&dir, port);
-        let mut redis = Redis { dir, port, child };
+        let more: Vec<String> = more.iter().map(|word| (*word).into()).collect();
+        let child = Self::spawn(&dir, port, &more);
+        let mut redis = Redis {
+            dir,
+            port,
+            child,
+            more,
+        };
         redis.ready();
         redis
     }
 
-    fn spawn(dir: &TempDir, port: u16) -> Child {
+    /// Ends it by force, and starts it anew on the same port: with what it had saved, which is nothing unless it was told
+    /// to.
+    pub fn restart(&mut self) {
+        self.end();
+        self.child = Self::spawn(&self.dir, self.port, &self.more);
+        self.ready();
+    }
+
+    /// Ends it by force.
+    pub fn end(&mut self) {
+        // Both fail when the process has been waited for: then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn spawn(dir: &TempDir, port: u16, more: &[String]) -> Child {
         let log = std::fs::File::create(dir.path().join("log")).expect("the log");
         let port = port.to_string();
         let words = [
@@ -61,6 +88,7 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command
             .args(words)
+            .args(more)
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log)
@@ -75,7 +103,8 @@ impl Redis {
         let began = Instant::now();
         loop {
             if let Ok(mut wire) = Wire::tls(self.port, &certs::shared().2)
-                && wire.try_call(&["PING"]).is_ok_and(|v| !v.is_error())
+                && let Ok(reply) = wire.try_call(&["PING"])
+                && (!reply.is_error() || reply.text().starts_with("NOAUTH"))
             {
                 return;
             }
@@ -104,8 +133,6 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // Both fail when the process has been waited for: then there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
