@@ -146,31 +146,43 @@ pub fn read(path: &Path) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(io)?;
     let mut settings =
         Settings::from_toml(&text).map_err(|e| ConfigError::File(path.to_owned(), e))?;
-    if let Some(secret) = settings.auth.requirepass_file.clone() {
-        if !settings.auth.requirepass.is_empty() {
-            let why = "is set, and so is auth.requirepass: keep one of them".into();
-            let both = Complaint {
-                setting: "auth.requirepass_file",
-                why,
-            };
-            return Err(ConfigError::Contradictions(
-                Some(path.to_owned()),
-                vec![both],
-            ));
-        }
-        settings.auth.requirepass = read_password(&secret, path)?;
-    }
+    let auth = &mut settings.auth;
+    take_password(
+        "auth.requirepass_file",
+        auth.requirepass_file.as_deref(),
+        &mut auth.requirepass,
+        path,
+    )?;
+    let replication = &mut settings.replication;
+    take_password(
+        "replication.masterauth_file",
+        replication.masterauth_file.as_deref(),
+        &mut replication.masterauth,
+        path,
+    )?;
     Ok(settings)
 }
 
-fn read_password(secret: &Path, config: &Path) -> Result<Secret, ConfigError> {
+/// Takes a password from the file that the setting names, if it names one.
+fn take_password(
+    setting: &'static str,
+    secret: Option<&Path>,
+    into: &mut Secret,
+    config: &Path,
+) -> Result<(), ConfigError> {
+    let Some(secret) = secret else {
+        return Ok(());
+    };
     let refuse = |why: String| {
-        let complaint = Complaint {
-            setting: "auth.requirepass_file",
-            why,
-        };
+        let complaint = Complaint { setting, why };
         ConfigError::Contradictions(Some(config.to_owned()), vec![complaint])
     };
+    if !into.is_empty() {
+        let other = setting.trim_end_matches("_file");
+        return Err(refuse(format!(
+            "is set, and so is {other}: keep one of them"
+        )));
+    }
     let text = std::fs::read_to_string(secret)
         .map_err(|e| refuse(format!("cannot be read: {}: {e}", secret.display())))?;
     let text = zeroize::Zeroizing::new(text);
@@ -183,7 +195,8 @@ fn read_password(secret: &Path, config: &Path) -> Result<Secret, ConfigError> {
             secret.display()
         )));
     }
-    Ok(Secret::new(line))
+    *into = Secret::new(line);
+    Ok(())
 }
 
 /// Files that the settings name and that are not there, so that `--check-config` sees what the start would see.

@@ -31,6 +31,7 @@ pub mod worker;
 
 // Floor 4: the company of cores.
 pub mod observe;
+pub mod replication;
 
 // Floor 5: front.
 pub mod cli;

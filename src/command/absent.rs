@@ -1,11 +1,11 @@
-//! Commands about what this server is not part of: clusters, replication, modules.
+//! Commands about what this server is not part of: clusters, replicas, modules. REPLICAOF stands here beside its kin.
 //!
 //! Promise: each answers as a Redis does that has the feature switched off, so that a client that asks finds out, and none
 //! pretends. What would switch one on is refused.
 
 use super::help::help;
 use super::row::{Command, ON_KEY, Route, Run, acl, flag};
-use super::{Ctx, Error, Group};
+use super::{Ctx, Error, Group, SessionCmd};
 
 const ABSENT: Command = Command {
     arity: 1,
@@ -75,7 +75,7 @@ pub(super) const ROWS: &[Command] = &[
         since: "5.0.0",
         summary: "Makes this server the replica of another, or of none.",
         syntax: "<host port | NO ONE>",
-        run: Run::Data(replicaof),
+        run: Run::Session(SessionCmd::Replicaof),
         ..REPLICATION
     },
     Command {
@@ -84,7 +84,7 @@ pub(super) const ROWS: &[Command] = &[
         since: "1.0.0",
         summary: "Makes this server the replica of another, or of none.",
         syntax: "<host port | NO ONE>",
-        run: Run::Data(replicaof),
+        run: Run::Session(SessionCmd::Replicaof),
         ..REPLICATION
     },
     Command {
@@ -444,17 +444,8 @@ fn no_modules(_: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
 
 fn no_replication(_: &mut Ctx<'_>, _: &[&[u8]]) -> Result<(), Error> {
     Err(Error::Text(
-        "ERR Replication is not available in this version",
+        "ERR This server has no replicas: to be followed is not available in this version",
     ))
-}
-
-/// To be nobody's replica is what this server is.
-fn replicaof(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
-    if args[1].eq_ignore_ascii_case(b"no") && args[2].eq_ignore_ascii_case(b"one") {
-        ctx.reply.ok();
-        return Ok(());
-    }
-    no_replication(ctx, args)
 }
 
 fn failover(_: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {

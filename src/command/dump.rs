@@ -110,7 +110,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let expire = match ttl {
         0 => None,
         at if options.absolute => Some(at),
-        ttl => Some(now.saturating_add(ttl).min(i64::MAX as Ms)),
+        ttl => Some(ctx.time().saturating_add(ttl).min(i64::MAX as Ms)),
     };
     let shard = ctx.shard(&k);
     if expire.is_some_and(|at| at <= now) {

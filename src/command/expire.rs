@@ -175,7 +175,7 @@ fn expire(
     let now = ctx.now;
     let conditions = Conditions::parse(&args[3..])?;
     let n = parse_i64(args[2]).ok_or(Error::NotInteger)?;
-    let at = deadline(n, unit, relative.then_some(now)).ok_or(Error::ExpireTime(cmd))?;
+    let at = deadline(n, unit, relative.then_some(ctx.time())).ok_or(Error::ExpireTime(cmd))?;
     let k = ctx.key(args[1]);
     let shard = ctx.ks.at(k.slot);
     let done = match shard.meta(&k, now) {

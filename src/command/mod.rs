@@ -76,9 +76,10 @@ pub struct Ctx<'a> {
     pub db: u16,
     /// How many databases there are.
     pub databases: u16,
-    /// The time, in Unix milliseconds; the same for a whole transaction.
+    /// The time by which keys and fields are past theirs, in Unix milliseconds; the same for a whole transaction. 0
+    /// where another server has decided that already, so that nothing is: see [`Ctx::time`] for the time of day.
     pub now: Ms,
-    /// The time in Unix microseconds, for TIME.
+    /// The time of day in Unix microseconds.
     pub now_us: u64,
     /// A source of randomness, for RANDOMKEY: any number that differs from call to call.
     pub random: u64,
@@ -95,6 +96,12 @@ pub struct Ctx<'a> {
 }
 
 impl Ctx<'_> {
+    /// The time of day in Unix milliseconds, which times are counted from and noted by.
+    #[inline]
+    fn time(&self) -> Ms {
+        self.now_us / 1000
+    }
+
     /// A key of the selected database.
     #[inline]
     fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, version};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -23,6 +23,41 @@ pub struct Identity {
     options: Options,
     /// When the certificate ends, in seconds since 1970.
     pub not_after: i64,
+}
+
+/// How this server speaks to one that it connects to itself: whose certificate it believes, and what it shows of itself.
+///
+/// # Errors
+/// A file that is missing or not PEM; a key that does not belong to the certificate.
+pub fn client_config(
+    authorities: &Path,
+    identity: Option<(PathBuf, PathBuf)>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    const AUTHORITIES: &str = "TLS authorities";
+    const OWN: &str = "TLS certificate";
+    let mut roots = RootCertStore::empty();
+    for cert in read_chain(AUTHORITIES, authorities)? {
+        if let Err(e) = roots.add(cert) {
+            let why = format!("not usable as a trust anchor: {e}");
+            return refuse(AUTHORITIES, authorities, why);
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .or_else(|e| refuse(AUTHORITIES, authorities, e))?
+        .with_root_certificates(roots);
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let chain = read_chain(OWN, &cert)?;
+            let secret = PrivateKeyDer::from_pem_file(&key)
+                .or_else(|e| refuse("TLS private key", &key, pem_reason(&e, "private key")))?;
+            builder
+                .with_client_auth_cert(chain, secret)
+                .or_else(|e| refuse(OWN, &cert, e))?
+        }
+    };
+    Ok(Arc::new(config))
 }
 
 /// The files and choices of the `[tls]` section.

@@ -21,11 +21,12 @@ use crate::net::tls::{Identity, Options};
 use crate::settings::{Settings, TlsVersion};
 use crate::worker::carrier::Carrier;
 use crate::worker::checkpoint::Place;
+use crate::worker::follow::Follow;
 use crate::worker::logdrive::OpenLog;
 use crate::worker::mesh::{Inbox, Mesh};
 use crate::worker::shared::{Front, Setup, Shared};
 use crate::worker::{Listener, Parts, Worker};
-use crate::{config, logging, seal, shard};
+use crate::{config, logging, replication, seal, shard};
 
 /// Cores at work.
 pub struct Running {
@@ -215,7 +216,7 @@ pub fn boot(
     stop: impl FnOnce() + Send + 'static,
 ) -> Result<Running, String> {
     let startup_memory = crate::worker::machine::allocated().allocated;
-    let settings = Arc::new(loaded.settings.clone());
+    let mut settings = Arc::new(loaded.settings.clone());
     let allowed = core_affinity::get_core_ids().map_or(1, |ids| ids.len());
     let shards = settings.shard_count(allowed);
     for warning in settings.warnings() {
@@ -227,6 +228,7 @@ pub fn boot(
         .join()
         .unwrap_or_else(|_| Err("io_uring cannot be tried".to_owned()))?;
     let lock = lock(&settings.server.data_dir)?;
+    let held = replication::resume(Arc::make_mut(&mut settings))?;
     let identity = identity(&settings)?;
     let users = aclfile::read(&settings)?;
     let provider = provider(&settings)?;
@@ -279,6 +281,8 @@ pub fn boot(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| format!("eventfd: {e}"))?;
     let libraries = loading.libraries();
+    let (follow, orders) = Follow::new(settings.replication.replicaof.clone(), held)
+        .map_err(|e| format!("a bell: {e}"))?;
     let shared = Arc::new(Shared::new(Setup {
         settings: settings.clone(),
         users,
@@ -287,6 +291,7 @@ pub fn boot(
         certificate_ends: identity.as_ref().map(|identity| identity.not_after),
         inboxes: inboxes.clone(),
         carrier: Carrier::start().map_err(|e| format!("the carrier's thread: {e}"))?,
+        follow,
         stop: Box::new(stop),
         config_file: loaded.file.clone(),
         keyring: keyring.encrypted().then_some(keyring),
@@ -327,6 +332,7 @@ pub fn boot(
             .recv()
             .unwrap_or_else(|_| Err("a core ended before it was ready".to_owned()))?;
     }
+    replication::start(shared.clone(), orders)?;
     announce(loaded, shards);
     Ok(Running {
         shared,

@@ -19,6 +19,11 @@ impl fmt::Display for Complaint {
     }
 }
 
+/// What is said where a server is to be followed and nothing verifies it: follows the name of a setting.
+pub const NO_AUTHORITY: &str = "is not set, and neither is tls.ca_file: name the authorities (PEM) that the followed \
+                                server's certificate comes from, or let keys, values and masterauth travel in the clear \
+                                with replication.tls = false";
+
 impl Settings {
     /// Every contradiction, so that all can be mended at once. Empty: the settings can be served.
     pub fn check(&self) -> Vec<Complaint> {
@@ -126,6 +131,17 @@ impl Settings {
                 ),
             );
         }
+        let link = &self.replication;
+        let authorities = link.ca_file.as_ref().or(self.tls.ca_file.as_ref());
+        if link.replicaof.is_some() && link.tls && authorities.is_none() {
+            say("replication.ca_file", NO_AUTHORITY);
+        }
+        if link.cert_file.is_some() != link.key_file.is_some() {
+            say(
+                "replication.cert_file",
+                "and replication.key_file go together: set both or neither",
+            );
+        }
         if !self.persistence.aof_segment_size.is_multiple_of(4096) {
             say("persistence.aof_segment_size", "must be a multiple of 4KiB");
         }
@@ -158,6 +174,12 @@ impl Settings {
         if self.server.allow_plaintext_migrate {
             out.push(
                 "server.allow_plaintext_migrate: MIGRATE sends keys and passwords in PLAINTEXT"
+                    .into(),
+            );
+        }
+        if !self.replication.tls {
+            out.push(
+                "replication.tls: a server is followed in PLAINTEXT: keys, values and masterauth can be read on the way"
                     .into(),
             );
         }

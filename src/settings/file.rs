@@ -74,7 +74,11 @@ impl Settings {
         })?;
         for row in ROWS {
             // A password that came from its file stays there.
-            let from_file = row.path == "auth.requirepass" && self.auth.requirepass_file.is_some();
+            let from_file = match row.path {
+                "auth.requirepass" => self.auth.requirepass_file.is_some(),
+                "replication.masterauth" => self.replication.masterauth_file.is_some(),
+                _ => false,
+            };
             if (row.ours)(self) != (row.ours)(&before) && !from_file {
                 put(&mut doc, row, &(row.ours)(self));
             }

@@ -51,7 +51,6 @@ pub static LATER: &[Later] = &[
     section("storage.cold", "the cold tier"),
     section("tenant", "tenants"),
     section("audit", "the audit log"),
-    section("replication", "replication"),
     section("cluster", "clusters"),
 ];
 
@@ -96,6 +95,10 @@ pub static FACTS: &[(&str, &str)] = &[
     ("maxmemory-clients", "0"),
     ("enable-module-command", "no"),
     ("min-replicas-to-write", "0"),
+    // Who follows another server changes nothing by itself, and leaves it to that server what has to go.
+    ("replica-read-only", "yes"),
+    ("replica-ignore-maxmemory", "yes"),
+    ("replica-priority", "100"),
     ("unixsocket", ""),
 ];
 

@@ -16,7 +16,7 @@ const HEAD: &str = "\
 ";
 
 /// What a section is for, where its name does not say it.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("server", "The process, its cores and its clients."),
     ("auth", "Who may come in."),
     ("tls", "Encryption on the wire."),
@@ -26,6 +26,10 @@ const SECTIONS: [(&str, &str); 10] = [
     (
         "encryption.file",
         "The Kek in a file: the provider \"file\".",
+    ),
+    (
+        "replication",
+        "A server to follow, until this one takes its place.",
     ),
     ("metrics", "Figures for Prometheus."),
     ("log", "What the server tells its operator."),

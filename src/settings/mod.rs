@@ -20,13 +20,13 @@ mod value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use check::Complaint;
+pub use check::{Complaint, NO_AUTHORITY};
 pub use file::{FileError, Trouble};
 pub use later::{FACTS, LATER, Later, Rule};
 pub use manual::manual;
 pub use table::*;
 pub use units::{Unit, parse_size, parse_span, show_size, show_span};
-pub use value::{Form, OutputLimit, OutputLimitsByClass, Secret};
+pub use value::{Form, OutputLimit, OutputLimitsByClass, Secret, Source};
 
 /// Cipher of new files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,9 +316,11 @@ impl Settings {
                 continue;
             };
             row.read(&mut next, value).map_err(invalid)?;
-            if row.path == "auth.requirepass" {
-                // From now on it is this one, not the file's.
-                next.auth.requirepass_file = None;
+            // From now on it is this one, not the file's.
+            match row.path {
+                "auth.requirepass" => next.auth.requirepass_file = None,
+                "replication.masterauth" => next.replication.masterauth_file = None,
+                _ => {}
             }
             rows.push(row);
         }

@@ -192,6 +192,31 @@ settings! {
         key_file: Option<PathBuf> = "", FilePath, None, fixed, open,
             "The same as encryption.key_file, in the provider's own section.";
     }
+    /// `[replication]`: another server that this one follows.
+    replication: Replication = "replication" {
+        replicaof: Option<Source> = "", SourceAddr, Some("replicaof"), fixed, open,
+            "Redis or Valkey server to follow, as \"host port\": this one takes over its keys and goes on as its replica, read-only. REPLICAOF changes it; once REPLICAOF NO ONE has ended it, the same name here is passed over.";
+        masteruser: String = "", Word, Some("masteruser"), live, open,
+            "User to be for that server; empty means its user `default`.";
+        masterauth: Secret = "", Password, Some("masterauth"), live, secret,
+            "Password for that server; empty means that none is sent.";
+        masterauth_file: Option<PathBuf> = "", FilePath, None, fixed, open,
+            "File that holds masterauth, instead of writing it here; one line end at its end is not part of it.";
+        tls: bool = "true", Flag, Some("tls-replication"), fixed, open,
+            "Speak TLS with that server. Switching it off lets masterauth and every key and value travel in the clear.";
+        ca_file: Option<PathBuf> = "", FilePath, None, fixed, open,
+            "Authorities that the certificate of that server must come from, PEM; empty means those of tls.ca_file.";
+        cert_file: Option<PathBuf> = "", FilePath, None, fixed, open,
+            "Certificate to show to that server, PEM; empty means tls.cert_file.";
+        key_file: Option<PathBuf> = "", FilePath, None, fixed, open,
+            "Private key of that certificate, PEM; empty means tls.key_file.";
+        server_name: String = "", Word, None, fixed, open,
+            "Name that the certificate of that server must bear; empty means the host it is reached by.";
+        serve_stale_data: bool = "true", Flag, Some("replica-serve-stale-data"), live, open,
+            "Answer reads while that server cannot be reached; else they are refused with MASTERDOWN.";
+        timeout: Duration = "60s", Span { unit: Unit::Seconds, min: Duration::from_secs(1), max: Duration::from_secs(86_400) }, Some("repl-timeout"), live, open,
+            "How long that server may be silent before the connection is given up and made anew.";
+    }
     /// `[metrics]`: figures for Prometheus.
     metrics: Metrics = "metrics" {
         bind: Vec<IpAddr> = "127.0.0.1", Addrs, None, fixed, open,

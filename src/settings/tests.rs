@@ -94,7 +94,6 @@ fn later_features_can_be_switched_off_and_not_on() {
         "[[tenant]]\nname = \"x\"",
         "[audit]\nenabled = true",
         "[audit]\nenabled = \"false\"",
-        "[replication]\nreplicaof = \"x\"",
         "[cluster]\nenabled = true",
     ] {
         assert!(
@@ -195,8 +194,8 @@ fn config_get_knows_both_names_and_hides_secrets() {
         s.get_matching("persistence.appendonly"),
         [("persistence.appendonly".into(), "true".into())]
     );
-    assert_eq!(s.get_matching("tls-*").len(), 7);
-    assert_eq!(s.get_matching("encryption.*").len(), 6);
+    assert_eq!(s.get_matching("tls-*").len(), 8);
+    assert_eq!(s.get_matching("encryption.*").len(), 7);
     assert_eq!(s.get_matching("save"), [("save".into(), "".into())]);
     assert_eq!(
         s.get_matching("requirepass"),
@@ -290,6 +289,36 @@ fn rewrite_leaves_a_password_in_its_file() {
     let mut s = Settings::from_toml(original).unwrap();
     s.auth.requirepass = Secret::new("from the file");
     assert_eq!(s.rewrite(original).unwrap(), original);
+}
+
+#[test]
+fn a_server_to_follow_is_a_host_and_a_port_and_its_password_is_told_to_nobody() {
+    let text = "[replication]\nreplicaof = \"redis.example 6379\"\nmasterauth = \"hunter2\"\nca_file = \"ca\"\n";
+    let s = Settings::from_toml(text).unwrap();
+    let source = s.replication.replicaof.clone().unwrap();
+    assert_eq!((source.host.as_str(), source.port), ("redis.example", 6379));
+    let told = |name: &str| s.get_matching(name).remove(0).1;
+    assert_eq!(told("replicaof"), "redis.example 6379");
+    assert_eq!(told("masterauth"), "(hidden)");
+    assert_eq!(told("repl-timeout"), "60");
+    for bad in ["redis.example", "a 0", "a 70000", "a b", "a 1 2"] {
+        let text = format!("[replication]\nreplicaof = \"{bad}\"\n");
+        assert!(Settings::from_toml(&text).is_err(), "{bad}");
+    }
+    // Nothing verifies the other server, and nobody said that it need not be.
+    let mut s = good();
+    s.replication.replicaof = Some(source);
+    let named = |s: &Settings| s.check().iter().map(|c| c.setting).collect::<Vec<_>>();
+    assert_eq!(named(&s), ["replication.ca_file"]);
+    s.replication.tls = false;
+    assert_eq!(named(&s), [""; 0]);
+    assert!(
+        s.warnings()
+            .iter()
+            .any(|w| w.contains("PLAINTEXT") && w.contains("replication.tls"))
+    );
+    s.replication.key_file = Some("k".into());
+    assert_eq!(named(&s), ["replication.cert_file"]);
 }
 
 #[test]

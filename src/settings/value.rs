@@ -219,6 +219,65 @@ impl Codec for FilePath {
     }
 }
 
+/// A word without spaces; empty means none.
+pub struct Word;
+impl Codec for Word {
+    type Value = String;
+    fn read(&self, text: &str) -> Result<String, String> {
+        let fits = |c: char| !c.is_whitespace() && !c.is_control();
+        if text.len() > 255 || !text.chars().all(fits) {
+            return Err("must be at most 255 bytes without spaces".into());
+        }
+        Ok(text.to_owned())
+    }
+    fn ours(&self, value: &String) -> String {
+        value.clone()
+    }
+    fn accepts(&self) -> String {
+        "a word; empty for none".into()
+    }
+}
+
+/// A server that this one follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name or IP address, an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.host, self.port)
+    }
+}
+
+/// A host and a port; empty means none.
+pub struct SourceAddr;
+impl Codec for SourceAddr {
+    type Value = Option<Source>;
+    fn read(&self, text: &str) -> Result<Option<Source>, String> {
+        let mut words = text.split_whitespace();
+        let (host, port) = match (words.next(), words.next(), words.next()) {
+            (None, ..) => return Ok(None),
+            (Some(host), Some(port), None) => (host, port),
+            _ => return Err("must be a host and a port, as in \"10.0.0.7 6379\"".into()),
+        };
+        let host = Word.read(host)?;
+        match port.parse() {
+            Ok(port) if port != 0 => Ok(Some(Source { host, port })),
+            _ => Err("must have a port from 1 to 65535".into()),
+        }
+    }
+    fn ours(&self, value: &Option<Source>) -> String {
+        value.as_ref().map(Source::to_string).unwrap_or_default()
+    }
+    fn accepts(&self) -> String {
+        "a host and a port; empty for none".into()
+    }
+}
+
 /// A directory that must be named.
 pub struct Dir;
 impl Codec for Dir {

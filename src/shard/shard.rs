@@ -47,6 +47,9 @@ pub struct Shard {
     /// Log what a key holds after a change instead of the change itself. Set while a transaction
     /// spans shards: after a crash its part may be applied to a log that lost what came before.
     pub whole: bool,
+    /// Another server decides when a key is past its time: such keys are not seen, and stay until that server has them
+    /// removed. It may yet give them longer, by a command that is still on its way.
+    pub follows: bool,
     /// Reads leave access times as they are.
     pub(super) quiet: bool,
     /// Memory for the operation that is being logged.
@@ -86,6 +89,7 @@ impl Shard {
             id,
             effects: Effects::default(),
             whole: false,
+            follows: false,
             quiet: false,
             scratch: Vec::new(),
             slots: map.range(id),
@@ -509,6 +513,11 @@ impl Shard {
         self.stats = Stats::default();
     }
 
+    /// The time of day, for changes that come without one (see [`Shard::follows`]): uses are not noted earlier than this.
+    pub fn note_time(&mut self, now: Ms) {
+        self.uses.floor = now;
+    }
+
     /// From now on uses are noted as frequencies, or as times.
     pub fn set_frequency(&mut self, frequency: Option<Frequency>) {
         self.uses.frequency = frequency;
@@ -554,13 +563,15 @@ impl Shard {
         self.dbs[usize::from(k.db)].as_deref()?.find(k)
     }
 
-    /// Where the key is, if it lives; if its time has come it is removed.
+    /// Where the key is, if it lives; if its time has come it is removed, unless that is for another server to decide.
     #[inline]
     pub(super) fn live(&mut self, k: &Key<'_>, now: Ms) -> Option<Place> {
         let db = self.dbs[usize::from(k.db)].as_deref()?;
         let place = db.find(k)?;
         if db.at(place).is_dead(now) {
-            self.bury_dead(k, place);
+            if !self.follows {
+                self.bury_dead(k, place);
+            }
             return None;
         }
         Some(place)

@@ -40,6 +40,8 @@ pub enum Said {
 #[derive(Debug)]
 pub(super) struct Uses {
     pub(super) frequency: Option<Frequency>,
+    /// No use is noted earlier than this.
+    pub(super) floor: Ms,
     dice: u64,
 }
 
@@ -47,6 +49,7 @@ impl Uses {
     pub(super) fn new(seed: u64) -> Uses {
         Uses {
             frequency: None,
+            floor: 0,
             dice: seed | 1,
         }
     }
@@ -54,6 +57,7 @@ impl Uses {
     /// The note of a key that is made.
     #[inline]
     pub(super) fn fresh(&self, now: Ms) -> u32 {
+        let now = now.max(self.floor);
         match self.frequency {
             None => clock(now),
             Some(_) => minutes(now) << 8 | FRESH,
@@ -63,6 +67,7 @@ impl Uses {
     /// The note of a key that is used, from the one it had.
     #[inline]
     pub(super) fn used(&mut self, before: u32, now: Ms) -> u32 {
+        let now = now.max(self.floor);
         match self.frequency {
             None => clock(now),
             Some(frequency) => self.count(before, now, frequency),
@@ -84,6 +89,7 @@ impl Uses {
     /// The note of a key of which somebody says when it was last used, or how often it is, as far as that is what is
     /// noted.
     pub(super) fn said(&self, said: Said, before: u32, now: Ms) -> u32 {
+        let now = now.max(self.floor);
         match (said, self.frequency) {
             (Said::Idle(secs), None) => clock(now).wrapping_sub(secs as u32) & CLOCK_MASK,
             (Said::Frequency(count), Some(_)) => minutes(now) << 8 | u32::from(count),

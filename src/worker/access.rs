@@ -135,6 +135,9 @@ impl Worker {
         let mut gone = Vec::new();
         let mut changed = Vec::new();
         for (index, client) in self.clients.iter_mut() {
+            if client.applies {
+                continue; // it is nobody's
+            }
             let name = client.user.name();
             match users.get(name) {
                 Some(same) if Arc::ptr_eq(same, &client.user) => {}

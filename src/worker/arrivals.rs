@@ -3,7 +3,9 @@
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 
+use rustls::ServerConfig;
 use socket2::SockRef;
 
 use super::Worker;
@@ -101,8 +103,6 @@ impl Worker {
             }
             return;
         }
-        let id = self.clients.reserve();
-        let target = self.ring.adopt(fd.as_raw_fd());
         let config = if tls { self.tls.clone() } else { None };
         let name = |addr: std::io::Result<socket2::SockAddr>| {
             addr.ok()
@@ -111,6 +111,24 @@ impl Worker {
         };
         let socket = SockRef::from(&fd);
         let (addr, laddr) = (name(socket.peer_addr()), name(socket.local_addr()));
+        self.seat(
+            fd,
+            config,
+            addr.unwrap_or_default(),
+            laddr.unwrap_or_default(),
+        );
+    }
+
+    /// Makes a client of a connection that was admitted; tells its index.
+    pub(super) fn seat(
+        &mut self,
+        fd: OwnedFd,
+        config: Option<Arc<ServerConfig>>,
+        addr: String,
+        laddr: String,
+    ) -> Option<u32> {
+        let id = self.clients.reserve();
+        let target = self.ring.adopt(fd.as_raw_fd());
         let conn = match Conn::new(fd, target, (id.index, id.generation), config) {
             Ok(conn) => conn,
             Err(e) => {
@@ -118,7 +136,7 @@ impl Worker {
                 self.ring.release(target);
                 self.clients.free(id.index);
                 self.shared.dismiss();
-                return;
+                return None;
             }
         };
         self.next_client += 1;
@@ -126,8 +144,8 @@ impl Worker {
         let mut client = Box::new(Client {
             conn,
             id: number,
-            addr: addr.unwrap_or_default(),
-            laddr: laddr.unwrap_or_default(),
+            addr,
+            laddr,
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_ver: Vec::new(),
@@ -143,6 +161,7 @@ impl Worker {
             multi: None,
             watched: Vec::new(),
             waiting: Waiting::Nothing,
+            applies: false,
             no_evict: false,
             no_touch: false,
             subs: None,
@@ -162,6 +181,7 @@ impl Worker {
         client.conn.read(&mut self.ring);
         self.client_numbers.insert(number, id.index);
         self.clients.put(id.index, client);
+        Some(id.index)
     }
 
     fn received(&mut self, completion: Completion) {

@@ -51,6 +51,8 @@ pub struct Client {
     pub watched: Vec<Watched>,
     /// What its next command waits for.
     pub waiting: Waiting,
+    /// Whether its commands are what the server did that this one follows.
+    pub applies: bool,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
@@ -190,6 +192,7 @@ impl Client {
     /// Its class.
     pub fn class(&self) -> Class {
         match self.subs {
+            _ if self.applies => Class::Server,
             Some(_) => Class::Pubsub,
             None => Class::Normal,
         }

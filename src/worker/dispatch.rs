@@ -6,6 +6,7 @@ use std::mem;
 use super::access::Moment;
 use super::client::{Client, ReplyMode, Waiting};
 use super::clock::ticks;
+use super::follow::READONLY;
 use super::pubsub::Tracked;
 use super::stats::Slow;
 use super::tick::Flow;
@@ -43,6 +44,8 @@ pub struct Seat {
     pub keeps: bool,
     /// Whether it does not want to hear of its own changes.
     pub noloop: bool,
+    /// Whether it carries out what another server did: nothing ages for it, and only the log may refuse.
+    pub applies: bool,
 }
 
 impl Seat {
@@ -57,6 +60,7 @@ impl Seat {
             id: client.tracking.map_or(0, |_| client.id),
             keeps: client.tracking.is_some_and(Tracked::keeps),
             noloop: client.tracking.is_some_and(|t| t.noloop),
+            applies: client.applies,
         }
     }
 
@@ -110,7 +114,12 @@ impl Worker {
             return flow;
         }
         let (held, monitored) = self.shared.attention();
-        if held {
+        if held && !client.applies {
+            if let Some(e) = self.is_closed(client, row) {
+                self.stats.refused(number);
+                self.refuse_queueable(client, row, e);
+                return Flow::Next;
+            }
             if let Some(busy) = self.busy(row) {
                 self.stats.refused(number);
                 self.refuse_queueable(client, row, busy);
@@ -126,7 +135,7 @@ impl Worker {
             client.last = Some(row);
             return self.enqueue(client, row, number, argv);
         }
-        if let Some(e) = self.forbids(row) {
+        if let Some(e) = self.forbids(row, client.applies) {
             self.stats.refused(number);
             self.refuse(client, e);
             return Flow::Next;
@@ -242,15 +251,22 @@ impl Worker {
         }
     }
 
-    /// Why no command of this kind may run now, if so.
-    pub(super) fn forbids(&mut self, row: &Command) -> Option<command::Error> {
+    /// Why no command of this kind may run now, if so; `applies` for one that another server has carried out already.
+    pub(super) fn forbids(&mut self, row: &Command, applies: bool) -> Option<command::Error> {
         if row.has(flag::WRITE) {
+            if self.follows && !applies {
+                return Some(READONLY);
+            }
             let own = self.log.accepts().err().map(|refusal| refusal.to_string());
             if let Some(why) = own.or_else(|| self.tx_refusal.clone()) {
                 return Some(command::Error::message(why));
             }
         }
-        if row.has(flag::DENYOOM) && self.settings.storage.maxmemory > 0 && !self.make_room() {
+        if row.has(flag::DENYOOM)
+            && !applies
+            && self.settings.storage.maxmemory > 0
+            && !self.make_room()
+        {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
             return Some(command::Error::Text(text));
         }
@@ -313,6 +329,7 @@ impl Worker {
             quiet,
             may_wait,
             may_walk,
+            applies,
             ..
         } = seat;
         self.ks.quiet = quiet;
@@ -327,7 +344,7 @@ impl Worker {
             ks: &mut self.ks,
             db,
             databases: self.settings.server.databases,
-            now: self.clock.unix_ms,
+            now: if applies { 0 } else { self.clock.unix_ms },
             now_us: self.clock.unix_us,
             random: self.random ^ (self.random >> 29),
             first,

@@ -62,7 +62,8 @@ impl Worker {
         if self.ks.has(self.core) {
             self.ks.shard(self.core).set_frequency(self.frequency);
         }
-        if self.settings.storage.maxmemory > 0 {
+        // Whom this server follows decides what has to go.
+        if self.settings.storage.maxmemory > 0 && !self.follows {
             self.tell_data();
             if self.is_over() {
                 self.evict(PER_TICK);

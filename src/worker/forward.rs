@@ -91,7 +91,7 @@ impl Worker {
                 Some(row) => {
                     if self.is_put_aside(batch.from, item, row, &argv) {
                         // Its reply comes later.
-                    } else if let Some(e) = self.forbids(row) {
+                    } else if let Some(e) = self.forbids(row, item.who.applies) {
                         self.stats.refused(item.command);
                         let mark = replies.len();
                         e.write(&mut Reply {
@@ -151,9 +151,13 @@ impl Worker {
     pub(super) fn refuse_queued(&mut self) {
         let Some(e) = self.busy_text() else { return };
         for message in mem::take(&mut self.queue) {
-            let Message::Exec(mut batch) = message else {
-                self.queue.push_back(message);
-                continue;
+            let mut batch = match message {
+                // What another server has done is done, and waits.
+                Message::Exec(batch) if batch.items.iter().all(|item| !item.who.applies) => batch,
+                message => {
+                    self.queue.push_back(message);
+                    continue;
+                }
             };
             let Batch { items, replies, .. } = &mut *batch;
             for item in items {
@@ -307,11 +311,19 @@ impl Worker {
                     self.promise(tx, from, writes);
                 }
                 Some(Message::Ask { from, question }) => self.answer(from, &question),
+                Some(Message::Inlet(parcel)) => {
+                    self.take_parcel(*parcel);
+                    // One is enough for a tick.
+                    self.queue_stirs = !self.queue.is_empty();
+                    break;
+                }
                 Some(Message::Leave { wait, end }) => {
                     self.end_for(wait.core);
                     self.end_wait(wait, end);
                 }
-                Some(_) => unreachable!("only commands, takes and questions wait for the shard"),
+                Some(_) => {
+                    unreachable!("only commands, takes, questions and parcels wait for the shard")
+                }
                 None => break,
             }
         }

@@ -162,7 +162,7 @@ pub enum Class {
     Normal,
     /// One that listens to a channel or pattern.
     Pubsub,
-    /// Another server: there are none.
+    /// The server that this one follows.
     Server,
 }
 

@@ -72,7 +72,10 @@ impl Worker {
             }
         }
         if matches!(self.home, Home::Here) {
-            self.garbage = self.ks.shard(self.core).sweep(0);
+            let now = self.clock.unix_ms;
+            let shard = self.ks.shard(self.core);
+            shard.note_time(now);
+            self.garbage = shard.sweep(0);
         }
         self.look_after_clients();
         if let Some(since) = self.stopping
@@ -95,7 +98,12 @@ impl Worker {
 
     fn expire(&mut self) {
         let (paused, _) = self.shared.attention();
-        if self.free() && self.active_expiry && !paused && self.log.accepts().is_ok() {
+        if self.free()
+            && self.active_expiry
+            && !self.follows
+            && !paused
+            && self.log.accepts().is_ok()
+        {
             let now = self.clock.unix_ms;
             let started = ticks();
             let shard = self.ks.shard(self.core);
@@ -148,8 +156,8 @@ impl Worker {
             let silent = now.saturating_sub(client.active_ms);
             let handshaking = client.conn.tls().is_some_and(|tls| !tls.established());
             let soft = client.output_limit(&limits).soft_for.as_millis() as u64;
-            // Who listens need not say anything.
-            let listens = client.subs.is_some() || client.monitors;
+            // Who listens need not say anything, and a server that is followed may have nothing to say.
+            let listens = client.subs.is_some() || client.monitors || client.applies;
             let slow = client.conn.phase != Phase::Shut
                 && client
                     .over_soft_since

@@ -1,11 +1,13 @@
 //! What cores say to each other.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::blocked::{End, Name, WaitId};
 use super::checkpoint::Order;
 use super::dispatch::Seat;
 use super::gather::{Answer, Asker, Question};
+use super::inlet::Parcel;
 use super::pubsub::News;
 use crate::shard::Shard;
 
@@ -142,6 +144,15 @@ pub enum Message {
         of: u64,
         /// Who was to hear of it.
         to: u64,
+    },
+    /// Keys for the receiver's shard.
+    Inlet(Box<Parcel>),
+    /// A client whose commands are what another server did.
+    Adopt {
+        /// Its socket.
+        fd: OwnedFd,
+        /// The other server, `host:port`.
+        addr: String,
     },
     /// CLIENT UNPAUSE.
     Unpaused,

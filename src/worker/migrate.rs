@@ -195,7 +195,7 @@ impl Worker {
         let now = self.clock.unix_ms;
         let mut trouble = delivery.trouble;
         let refusal = match (watched.is_empty(), lookup(b"migrate")) {
-            (false, Some((row, _))) => self.forbids(row),
+            (false, Some((row, _))) => self.forbids(row, false),
             _ => None,
         };
         let mut changed = 0;

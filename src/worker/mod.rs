@@ -3,7 +3,8 @@
 //! A tick of the loop: take completions, take mail from other cores, parse and execute what
 //! clients sent, append the effects to the log, let replies go, enter the ring once. Nothing in a
 //! tick blocks. Reading order: this file, [`tick`], [`dispatch`], [`access`], [`arrivals`], [`housekeep`], [`forward`],
-//! [`tx`], [`script`], [`walks`], [`listing`], [`blocked`], [`migrate`], [`multi`], [`session`], [`pubsub`], [`admin`].
+//! [`tx`], [`script`], [`walks`], [`listing`], [`blocked`], [`migrate`], [`follow`], [`inlet`], [`multi`], [`session`],
+//! [`pubsub`], [`admin`].
 
 mod access;
 mod admin;
@@ -16,9 +17,11 @@ pub mod clock;
 pub mod dispatch;
 mod events;
 mod evict;
+pub mod follow;
 mod forward;
 pub mod gather;
 mod housekeep;
+pub mod inlet;
 mod libraries;
 mod listing;
 pub mod logdrive;
@@ -242,6 +245,8 @@ pub struct Worker {
     frequency: Option<Frequency>,
     /// Whether keys that nobody asks for are removed when their time has come.
     active_expiry: bool,
+    /// Whether this server follows another.
+    follows: bool,
 }
 
 impl Worker {
@@ -332,9 +337,11 @@ impl Worker {
             eviction: None,
             frequency: None,
             active_expiry: true,
+            follows: false,
             clock,
         };
         worker.settings_changed();
+        worker.take_following();
         Ok(worker)
     }
 
@@ -400,7 +407,8 @@ impl Worker {
                 Message::Exec(_)
                 | Message::Take { .. }
                 | Message::Ask { .. }
-                | Message::Leave { .. } => {
+                | Message::Leave { .. }
+                | Message::Inlet(_) => {
                     self.queue.push_back(message);
                     self.serve_queue();
                 }
@@ -440,6 +448,7 @@ impl Worker {
                 Message::Invalid(list) => self.hear_invalid(list),
                 Message::Redirect { to, of, body } => self.redirected(to, of, &body),
                 Message::Misdirected { of, to } => self.tell_broken(of, to),
+                Message::Adopt { fd, addr } => self.adopt(fd, addr),
                 Message::Unpaused => self.end_postponement(),
                 Message::Checkpoint(order) => self.ordered(order),
                 Message::Busy => self.hear_busy(),

@@ -52,6 +52,7 @@ fn asks_all(session: SessionCmd, argv: &[&[u8]]) -> bool {
                 | AclDeluser
                 | AclSave
                 | AclLoad
+                | Replicaof
                 | Shutdown
                 | Debug
         )
@@ -78,7 +79,7 @@ impl Worker {
                 row.name.replace('|', " ")
             )))
         } else {
-            self.forbids(row)
+            self.forbids(row, client.applies)
         };
         let bytes: usize = argv.iter().map(|arg| arg.len() + ARG_WEIGHT).sum();
         let Some(queue) = &mut client.multi else {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::client::{Client, ReplyMode, Waiting};
 use super::clock::{nanos, ticks};
 use super::dispatch::{Needs, Seat};
+use super::follow::READONLY;
 use super::message::{Batch, Message};
 use super::tick::Flow;
 use super::tx::{Rest, Tx};
@@ -323,11 +324,20 @@ impl Worker {
     ) -> Result<Script, Error> {
         let shebang = program.shebang;
         let read_only = matches!(row.2, ScriptCmd::Run { read_only, .. } if read_only);
+        let applies = who.seat.applies;
         let own = self.log.accepts().err().map(|refusal| refusal.to_string());
-        let refusal = own.or_else(|| self.tx_refusal.clone());
-        let short = self.settings.storage.maxmemory > 0 && !self.make_room();
+        let mut refusal = own.or_else(|| self.tx_refusal.clone());
+        if self.follows() && !applies {
+            refusal = Some(String::from_utf8_lossy(&READONLY.text()).into_owned());
+        }
+        let short = self.settings.storage.maxmemory > 0 && !applies && !self.make_room();
         if shebang.given {
             if !shebang.no_writes {
+                if self.follows() && !applies {
+                    return Err(Error::Text(
+                        "READONLY Can not run script with write flag on readonly replica.",
+                    ));
+                }
                 if let Some(why) = &refusal {
                     return Err(Error::message(why.clone()));
                 }

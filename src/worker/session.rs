@@ -241,6 +241,7 @@ impl Worker {
         client.proto = proto;
         let id = client.id as i64;
         let version = self.shared.redis_version;
+        let follows = self.follows();
         let mut reply = self.reply(client);
         reply.map(7);
         reply.bulk("server");
@@ -254,7 +255,7 @@ impl Worker {
         reply.bulk("mode");
         reply.bulk("standalone");
         reply.bulk("role");
-        reply.bulk("master");
+        reply.bulk(if follows { "replica" } else { "master" });
         reply.bulk("modules");
         reply.array(0);
         Ok(())
@@ -291,6 +292,9 @@ impl Worker {
         let mut flags = String::new();
         if client.monitors {
             flags.push('O');
+        }
+        if client.applies {
+            flags.push('M');
         }
         if client.subs.is_some() {
             flags.push('P');

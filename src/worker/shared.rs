@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::carrier::Carrier;
+use super::follow::{Follow, Order};
 use super::mesh::Inbox;
 use super::message::Message;
 use super::pubsub::Pause;
@@ -17,12 +18,16 @@ use crate::disk;
 use crate::disk::real::RealDisk;
 use crate::envelope::{DekId, Keyring};
 use crate::script::Sources;
-use crate::settings::{Row, SetError, Settings};
+use crate::settings::{Row, SetError, Settings, Source};
 
 /// The bit of a pause among what commands have to be looked at for.
 const PAUSED: u64 = 1 << 63;
 /// The bit of `attention` that says that a script is over its time.
 const BUSY: u64 = 1 << 62;
+/// The bit of `attention` that says that the data may not be read.
+const CLOSED: u64 = 1 << 61;
+/// All bits that say that a command has to be looked at before it runs.
+const BEFORE: u64 = PAUSED | BUSY | CLOSED;
 
 /// What all cores share.
 pub struct Shared {
@@ -30,6 +35,8 @@ pub struct Shared {
     pub inboxes: Vec<Arc<Inbox<Message>>>,
     /// The way to other servers.
     pub carrier: Carrier,
+    /// The server that this one follows.
+    pub follow: Follow,
     connections: AtomicUsize,
     used_memory: AtomicU64,
     /// What the allocator had handed out beside the cores' data when it was asked last.
@@ -150,6 +157,8 @@ pub struct Setup {
     pub inboxes: Vec<Arc<Inbox<Message>>>,
     /// The way to other servers.
     pub carrier: Carrier,
+    /// The server that this one follows.
+    pub follow: Follow,
     /// Called once, when a client asks the server to stop.
     pub stop: Box<dyn FnOnce() + Send>,
     /// The configuration file, if there is one.
@@ -177,6 +186,7 @@ impl Shared {
         let shared = Shared {
             inboxes: setup.inboxes,
             carrier: setup.carrier,
+            follow: setup.follow,
             connections: AtomicUsize::new(0),
             used_memory: AtomicU64::new(0),
             other_memory: AtomicU64::new(0),
@@ -214,6 +224,7 @@ impl Shared {
             redis_version: crate::command::REDIS_VERSION,
         };
         shared.measure_memory();
+        shared.decide_closed();
         shared
     }
 
@@ -310,6 +321,13 @@ impl Shared {
         Ok(rows)
     }
 
+    /// Notes in the settings which server is followed. The cores have to be told afterwards, as with
+    /// [`Shared::configure`].
+    pub fn set_followed(&self, source: Option<Source>) {
+        let mut settings = self.settings.lock().unwrap_or_else(|e| e.into_inner());
+        Arc::make_mut(&mut settings).replication.replicaof = source;
+    }
+
     /// The users in force.
     pub fn users(&self) -> Arc<Users> {
         self.users.lock().unwrap_or_else(|e| e.into_inner()).clone()
@@ -364,11 +382,20 @@ impl Shared {
         self.slow_ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether a command has to be looked at before it runs (the server is paused), or after (somebody MONITORs).
+    /// Whether a command has to be looked at before it runs (the server is paused, say), or after (somebody MONITORs).
     #[inline]
     pub fn attention(&self) -> (bool, bool) {
         let word = self.attention.load(Ordering::Relaxed);
-        (word & (PAUSED | BUSY) != 0, word & !(PAUSED | BUSY) != 0)
+        (word & BEFORE != 0, word & !BEFORE != 0)
+    }
+
+    /// Decides anew whether the data may be read, by what is told of the server that is followed.
+    pub fn decide_closed(&self) {
+        let serve_stale = self.settings().replication.serve_stale_data;
+        match self.follow.close(serve_stale) {
+            true => self.attention.fetch_or(CLOSED, Ordering::SeqCst),
+            false => self.attention.fetch_and(!CLOSED, Ordering::SeqCst),
+        };
     }
 
     /// Whether a script on any core is over its time.
@@ -498,6 +525,7 @@ impl Shared {
 
     /// Tells all cores to stop.
     pub fn stop_cores(&self) {
+        self.follow.order(Order::Stop);
         for inbox in &self.inboxes {
             inbox.push(Message::Stop);
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::carrier::Carrier;
 use super::checkpoint::Place;
+use super::follow::{Follow, Held};
 use super::mesh::{Inbox, Mesh};
 use super::message::Message;
 use super::saves::Found;
@@ -52,6 +53,7 @@ impl Company {
             startup_memory: 0,
             certificate_ends: None,
             inboxes: inboxes.clone(),
+            follow: Follow::new(None, Held::Own).unwrap().0,
             carrier: Carrier::start().unwrap(),
             stop: Box::new(|| ()),
             config_file: None,

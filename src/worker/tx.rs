@@ -46,6 +46,9 @@ pub struct Tx {
     pub(super) unplaced: Vec<Unplaced>,
     /// Shards whose word of durability is still to come.
     undurable: usize,
+    /// Whether it is what a followed server did. A crash may cut it in two, since a copy of everything comes after one:
+    /// each shard logs its part as it logs anything, and none waits for the others' logs.
+    applies: bool,
 }
 
 /// What a transaction does once it has its shards.
@@ -184,7 +187,7 @@ impl Worker {
         }
         let at = client.at(index);
         let silent = client.reply != ReplyMode::On;
-        let tx = self.open(Some(at), silent, needs, work);
+        let tx = self.open(Some(at), silent, needs, work, client.applies);
         client.waiting = Waiting::Tx(tx);
         Flow::Wait
     }
@@ -195,13 +198,25 @@ impl Worker {
             self.work(None, work, &mut Vec::new());
             self.serve_blocked();
         } else {
-            self.open(None, true, needs, work);
+            self.open(None, true, needs, work, false);
         }
     }
 
-    fn open(&mut self, client: Option<Id>, silent: bool, needs: Vec<usize>, work: Work) -> u64 {
+    fn open(
+        &mut self,
+        client: Option<Id>,
+        silent: bool,
+        needs: Vec<usize>,
+        work: Work,
+        applies: bool,
+    ) -> u64 {
         let (id, tx) = self.new_tx(client, silent, needs);
-        self.txs.insert(id, Tx { work, ..tx });
+        let tx = Tx {
+            work,
+            applies,
+            ..tx
+        };
+        self.txs.insert(id, tx);
         self.take_next(id);
         id
     }
@@ -227,6 +242,7 @@ impl Worker {
             reply: Vec::new(),
             unplaced: Vec::new(),
             undurable: 0,
+            applies: false,
         };
         (id, tx)
     }
@@ -241,7 +257,7 @@ impl Worker {
     fn take_next(&mut self, id: u64) {
         let Some(tx) = self.txs.get(&id) else { return };
         let shard = tx.needs[tx.has.len()];
-        let writes = tx.needs.len() > 1 && tx.work.writes();
+        let writes = tx.needs.len() > 1 && tx.work.writes() && !tx.applies;
         if shard == self.core {
             self.queue.push_back(Message::Take {
                 tx: id,
@@ -339,7 +355,7 @@ impl Worker {
             return;
         };
         let mut lsns = Vec::with_capacity(tx.has.len());
-        let spans = tx.has.len() > 1;
+        let spans = tx.has.len() > 1 && !tx.applies;
         for (mut shard, lsn) in tx.has.drain(..) {
             shard.whole = spans;
             lsns.push(lsn);
@@ -441,7 +457,7 @@ impl Worker {
             .filter(|shard| !shard.effects.is_empty())
             .count();
         let mut record = None;
-        if writers > 1 {
+        if writers > 1 && !tx.applies {
             let mut parts = Vec::with_capacity(writers);
             for (shard, &lsn) in shards.iter_mut().zip(lsns) {
                 if !shard.effects.is_empty() {
@@ -678,7 +694,7 @@ impl Worker {
         argv: &[&[u8]],
         reply: &mut Vec<u8>,
     ) -> Option<Wait> {
-        if let Some(e) = self.forbids(row) {
+        if let Some(e) = self.forbids(row, seat.applies) {
             self.stats.refused(number);
             let mark = reply.len();
             e.write(&mut Reply {
@@ -728,7 +744,7 @@ impl Worker {
         }
         // All or nothing also where writing is refused: half a transaction helps nobody.
         for queued in &queue.commands {
-            if let Some(e) = self.forbids(queued.command) {
+            if let Some(e) = self.forbids(queued.command, client.applies) {
                 let text = String::from_utf8_lossy(&e.text()).into_owned();
                 let text = format!("EXECABORT Transaction discarded because of: {text}");
                 Reply {
@@ -812,7 +828,7 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) {
         let may = |(user, _): &(Arc<User>, String)| acl::check(user, row, number, argv).is_ok();
-        if !who.user.as_ref().is_none_or(may) || self.forbids(row).is_some() {
+        if !who.user.as_ref().is_none_or(may) || self.forbids(row, who.seat.applies).is_some() {
             return;
         }
         match row.run {

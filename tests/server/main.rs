@@ -22,6 +22,7 @@ mod diskfull;
 mod durability;
 mod endings;
 mod eviction;
+mod follow;
 mod frameworks;
 mod hashes;
 mod limits;

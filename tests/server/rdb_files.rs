@@ -263,10 +263,8 @@ fn a_data_set_goes_from_redis_to_ferrite_and_back() {
     here.say("SET string:short other");
     let refused = cli(&server, &["import", text(&redis.file("dump.rdb"))]);
     let told = failed(&refused);
-    assert!(
-        told.contains("key \"list:long\" of database 0: BUSYKEY"),
-        "{told}"
-    );
+    // Which ones are listed is a matter of the order in Redis's file.
+    assert!(told.contains("\" of database 0: BUSYKEY"), "{told}");
     assert!(told.contains("more failures are not listed"), "{told}");
     assert!(
         said(&refused)
@@ -419,7 +417,7 @@ fn copy_dir(from: &Path, to: &Path) {
 
 #[test]
 fn an_append_only_directory_is_played_as_redis_plays_it() {
-    let redis = Redis::start_with(&["--appendonly", "yes"]);
+    let redis = Redis::with(&["--appendonly", "yes"]);
     let mut there = redis.connect();
     for line in [
         "SET sliding 1 PX 300",

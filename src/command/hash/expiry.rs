@@ -194,7 +194,7 @@ fn hexpire(
     let k = ctx.key(args[1]);
     let now = ctx.now;
     ctx.peek::<Hash>(&k)?;
-    let at = time(args[2], unit, relative.then_some(now), cmd)?;
+    let at = time(args[2], unit, relative.then_some(ctx.time()), cmd)?;
     let condition = Condition::read(args[3]);
     let start = match condition {
         Condition::Always => 3,

@@ -83,7 +83,7 @@ fn change(
     };
     let text = args.get(i + 1);
     let text = text.ok_or(Error::Text("ERR missing expire time"))?;
-    let at = time(text, unit, relative.then_some(ctx.now), cmd)?;
+    let at = time(text, unit, relative.then_some(ctx.time()), cmd)?;
     Ok(Some((Change::At(at), i + 2)))
 }
 

@@ -133,6 +133,8 @@ pub enum SessionCmd {
     Waitaof,
     /// MIGRATE
     Migrate,
+    /// REPLICAOF, SLAVEOF
+    Replicaof,
     /// MONITOR
     Monitor,
     /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE

@@ -146,7 +146,7 @@ pub(super) fn xadd(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         }
         None => StreamId::MIN,
     };
-    let id = choose(options.id.as_ref(), last, ctx.now)?;
+    let id = choose(options.id.as_ref(), last, ctx.time())?;
     if fields.iter().map(|field| field.len()).sum::<usize>() > MAX_ENTRY {
         return Err(Error::Text("ERR Elements are too large to be stored"));
     }

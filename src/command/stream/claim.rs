@@ -80,14 +80,14 @@ pub(super) fn xclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
     let (name, consumer) = (args[2], args[3]);
     let k = ctx.key(args[1]);
     check(ctx, &k, name)?;
-    let now = ctx.now;
+    let now = ctx.time();
     let options = options(args, now)?;
     // A time that makes no sense is no reason to refuse: the client's clock may be ahead.
     let at = options
         .at
         .map_or(now, |at| u64::try_from(at).map_or(now, |at| at.min(now)));
     visit(ctx, &k, name, consumer)?;
-    let Some(stream) = ctx.ks.peek::<Stream>(&k, now)? else {
+    let Some(stream) = ctx.ks.peek::<Stream>(&k, ctx.now)? else {
         return Ok(());
     };
     let Some(group) = stream.group(name) else {
@@ -170,7 +170,7 @@ fn claim(
     let claim = Op::Claim {
         group,
         consumer,
-        at: ctx.now,
+        at: ctx.time(),
         claims: Claims::Slice(claims),
         dropped: Ids::Slice(dropped),
         last,
@@ -205,8 +205,8 @@ pub(super) fn xautoclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error>
     let k = ctx.key(args[1]);
     check(ctx, &k, name)?;
     visit(ctx, &k, name, consumer)?;
-    let now = ctx.now;
-    let Some(stream) = ctx.ks.peek::<Stream>(&k, now)? else {
+    let now = ctx.time();
+    let Some(stream) = ctx.ks.peek::<Stream>(&k, ctx.now)? else {
         return Ok(());
     };
     let Some(group) = stream.group(name) else {

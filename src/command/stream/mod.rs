@@ -184,7 +184,7 @@ fn no_group(key: &[u8], group: &[u8]) -> Error {
 
 /// A consumer asks for something: it is made if it is not known.
 fn visit(ctx: &mut Ctx<'_>, k: &Key<'_>, group: &[u8], consumer: &[u8]) -> Result<(), Error> {
-    let at = ctx.now;
+    let at = ctx.time();
     let visit = Op::Visit {
         group,
         consumer,

@@ -263,7 +263,7 @@ fn deliver(ctx: &mut Ctx<'_>, k: &Key<'_>, request: &Request<'_>) -> Result<bool
     let deliver = Op::Deliver {
         group: name,
         consumer,
-        at: ctx.now,
+        at: ctx.time(),
         ids: Ids::Slice(&ids),
         last,
         read,
@@ -280,7 +280,7 @@ fn recall(
     after: StreamId,
     count: usize,
 ) -> Result<(), Error> {
-    let now = ctx.now;
+    let (now, time) = (ctx.now, ctx.time());
     let Some(stream) = ctx.ks.peek::<Stream>(k, now)? else {
         return Ok(());
     };
@@ -295,7 +295,7 @@ fn recall(
         match stream.get(id) {
             Some(entry) => {
                 show_entry(reply, &entry);
-                claims.extend(group.and_then(|group| again(group, id, now)));
+                claims.extend(group.and_then(|group| again(group, id, time)));
             }
             None => {
                 reply.array(2);

@@ -191,7 +191,7 @@ fn set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
             text,
             unit,
             relative,
-        } => Expire::At(until(text, unit, relative, now, "set")?),
+        } => Expire::At(until(text, unit, relative, ctx.time(), "set")?),
     };
     let shard = ctx.ks.at(k.slot);
     if get {
@@ -235,7 +235,7 @@ fn psetex(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
 
 fn set_for(ctx: &mut Ctx<'_>, args: &[&[u8]], unit: Unit, cmd: &'static str) -> Result<(), Error> {
     let now = ctx.now;
-    let at = until(args[2], unit, true, now, cmd)?;
+    let at = until(args[2], unit, true, ctx.time(), cmd)?;
     let k = ctx.key(args[1]);
     write(ctx.shard(&k), &k, args[3], Expire::At(at), now);
     ctx.reply.ok();
@@ -260,7 +260,7 @@ fn getex(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
         i += 1;
     }
     let k = ctx.key(args[1]);
-    let now = ctx.now;
+    let (now, time_of_day) = (ctx.now, ctx.time());
     let shard = ctx.ks.at(k.slot);
     let value = shard.get(&k, now);
     let found = value.is_some();
@@ -282,7 +282,7 @@ fn getex(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Error> {
             unit,
             relative,
         } => {
-            let at = until(text, unit, relative, now, "getex")?;
+            let at = until(text, unit, relative, time_of_day, "getex")?;
             if at <= now {
                 shard.delete(&k, now);
                 shard.note(notice::GENERIC, "del", &k);

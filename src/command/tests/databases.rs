@@ -114,8 +114,6 @@ fn what_is_absent_is_absent_in_the_words_of_redis() {
         "ASKING x",
         "READONLY",
         "READWRITE",
-        "REPLICAOF NO ONE",
-        "SLAVEOF no one",
         "REPLICAOF a",
         "FAILOVER",
         "FAILOVER ABORT",

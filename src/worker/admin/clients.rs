@@ -260,7 +260,9 @@ impl Worker {
             .clients
             .iter_mut()
             .filter(|(_, client)| {
+                // The server that is followed goes by REPLICAOF, which forgets nothing of what it sent.
                 client.conn.phase != Phase::Shut
+                    && !client.applies
                     && filter.skip != Some(client.id)
                     && filter.matches(client, now)
             })

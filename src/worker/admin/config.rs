@@ -97,6 +97,7 @@ impl Worker {
     pub(super) fn configure(&mut self) {
         self.settings = self.shared.settings();
         self.settings_changed();
+        self.take_following();
         // The default user's password is a setting too.
         self.take_users(&[], None);
         self.stats
@@ -106,6 +107,7 @@ impl Worker {
             let most = self.settings.auth.acllog_max_len as usize;
             self.shared.acl_log().trim(most);
             self.shared.measure_memory();
+            self.shared.decide_closed();
         }
         for listener in &self.listeners {
             let every = self.settings.server.tcp_keepalive;

@@ -367,21 +367,6 @@ pub fn stats(v: &View<'_>, t: &mut Text) {
     t.line("total_cross_shard_transactions", s.transactions);
 }
 
-pub fn replication(_: &View<'_>, t: &mut Text) {
-    t.line("role", "master");
-    t.line("connected_slaves", 0);
-    t.line("master_failover_state", "no-failover");
-    t.line("master_replid", "0".repeat(40));
-    t.line("master_replid2", "0".repeat(40));
-    t.line("master_repl_offset", 0);
-    t.line("second_repl_offset", -1);
-    zeros(t, &["repl_backlog_active", "repl_backlog_size"]);
-    zeros(
-        t,
-        &["repl_backlog_first_byte_offset", "repl_backlog_histlen"],
-    );
-}
-
 pub fn cpu(v: &View<'_>, t: &mut Text) {
     let six = |n: f64| format!("{n:.6}");
     t.line("used_cpu_sys", six(v.cpu.system_s));

@@ -1,7 +1,7 @@
 //! INFO: which sections, and in which order.
 //!
 //! Source: the Redis command page of INFO. A section is a row of [`SECTIONS`]; what stands in it is
-//! written in `figures.rs`, `latency.rs` and `encryption.rs`. Every figure is measured or counted;
+//! written in `figures.rs`, `following.rs`, `latency.rs` and `encryption.rs`. Every figure is measured or counted;
 //! those about features that do not exist are what they would be with the feature at rest, and
 //! stand there because tools read them.
 
@@ -13,7 +13,7 @@ use super::super::gather::{Answer, Question, Whole};
 use super::super::machine::{self, Allocator, CpuTime, Whose};
 use super::super::shared::Shared;
 use super::super::tick::Flow;
-use super::{encryption, figures, latency};
+use super::{encryption, figures, following, latency};
 use crate::settings::Settings;
 
 /// What sections are written from.
@@ -96,7 +96,7 @@ const SECTIONS: &[Section] = &[
     section("memory", "Memory", true, figures::memory),
     section("persistence", "Persistence", true, figures::persistence),
     section("stats", "Stats", true, figures::stats),
-    section("replication", "Replication", true, figures::replication),
+    section("replication", "Replication", true, following::lines),
     section("cpu", "CPU", true, figures::cpu),
     section("modules", "Modules", true, |_, _| {}),
     section("commandstats", "Commandstats", false, latency::commandstats),

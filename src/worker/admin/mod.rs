@@ -10,6 +10,7 @@ mod debug;
 mod encryption;
 mod events;
 mod figures;
+mod following;
 mod functions;
 mod info;
 mod latency;
@@ -114,11 +115,15 @@ impl Worker {
             SessionCmd::Lastsave
             | SessionCmd::Save
             | SessionCmd::Bgsave
-            | SessionCmd::Bgrewriteaof
-            | SessionCmd::Role => self.process(client, index, session, argv),
+            | SessionCmd::Bgrewriteaof => self.process(client, index, session, argv),
+            SessionCmd::Role => {
+                self.role(client);
+                Ok(Flow::Next)
+            }
             SessionCmd::Wait => self.wait(client, index, argv),
             SessionCmd::Waitaof => self.waitaof(client, index, argv),
             SessionCmd::Migrate => self.migrate(client, index, argv),
+            SessionCmd::Replicaof => self.replicaof(client, index, argv),
             _ => Err(Error::message(format!(
                 "ERR '{}' is not available in this version",
                 row.name.replace('|', " ")

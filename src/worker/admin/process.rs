@@ -1,5 +1,5 @@
 //! SHUTDOWN and what concerns the server's life and its copies: LASTSAVE, SAVE, BGSAVE,
-//! BGREWRITEAOF, ROLE, WAIT.
+//! BGREWRITEAOF, WAIT.
 //!
 //! A checkpoint is what Redis has two things for: it is the data in a file (SAVE, BGSAVE), and it makes the log before it
 //! needless (BGREWRITEAOF). There are no replicas yet.
@@ -173,12 +173,6 @@ impl Worker {
         match session {
             // Redis, too, tells the start of the process as long as nothing was saved.
             SessionCmd::Lastsave => reply.int(self.shared.saves.standing().last_unix as i64),
-            SessionCmd::Role => {
-                reply.array(3);
-                reply.bulk("master");
-                reply.int(0);
-                reply.array(0);
-            }
             SessionCmd::Bgsave
                 if argv.len() > 2
                     || argv

@@ -291,7 +291,7 @@ impl Worker {
             .any(|name| wants(row, self.kind_at(name)))
         {
             false
-        } else if let Some(e) = self.forbids(row) {
+        } else if let Some(e) = self.forbids(row, false) {
             self.stats.refused(command);
             self.write_error(&e, spread.who, reply);
             true
@@ -485,6 +485,23 @@ impl Worker {
             if let Some(why) = denied {
                 self.end_from_here(number, End::Denied(why));
             }
+        }
+    }
+
+    /// Ends the waits of clients of this core that would write when they are served.
+    pub(in crate::worker) fn end_writers(&mut self, why: &Error) {
+        let writes = |mine: &Mine| match (&mine.asked, &mine.place) {
+            (Some(((row, _), _)), _) => row.has(flag::WRITE),
+            (None, Place::Spread(spread)) => spread.row.0.has(flag::WRITE),
+            (None, _) => false,
+        };
+        let waits = self.blocked.mine.iter();
+        let waits: Vec<u64> = waits
+            .filter(|(_, mine)| writes(mine))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in waits {
+            self.end_from_here(number, End::Denied(why.clone()));
         }
     }
 

@@ -357,7 +357,7 @@ impl Worker {
         let argv: Vec<&[u8]> = near.args.iter().map(Vec::as_slice).collect();
         let mut out = Vec::new();
         let mut slow = None;
-        if let Some(e) = self.forbids(row) {
+        if let Some(e) = self.forbids(row, false) {
             self.stats.refused(near.number);
             self.write_error(&e, near.who, &mut out);
         } else if let Run::Data(f) = row.run {
