@@ -32,6 +32,7 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use super::object::Object;
+use super::prefetch;
 use super::shape::{CLOCK, Form, Shape, head_at};
 use super::value::{Decimal, Ms, Value};
 
@@ -311,6 +312,13 @@ impl Entry {
             _ => 0,
         };
         self.shape().size() + object
+    }
+
+    /// Asks for its first bytes.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch::line(self.hint());
+        prefetch::line(self.hint().wrapping_add(64));
     }
 
     /// Where the allocation begins, to ask the memory for it. Not to be read through.

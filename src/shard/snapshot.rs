@@ -73,6 +73,8 @@ impl Shard {
         let (limit, mut keys) = (out.buf.len().saturating_add(bytes), 0);
         while let Some(tables) = self.dbs.get(usize::from(at.db)) {
             let next = tables.as_deref().and_then(|tables| {
+                // The entries lie all over the memory: asked for together, they are waited for once.
+                tables.walk_slot(at.slot, at.place, STRIDE, Entry::prefetch);
                 tables.walk_slot(at.slot, at.place, STRIDE, |entry| {
                     keys += u64::from(write(at.db, entry, now, out));
                 })

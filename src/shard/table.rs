@@ -413,8 +413,7 @@ impl Table {
             match cell {
                 Some(entry) if entry.tag() < tag => {}
                 Some(entry) if entry.tag() == tag => {
-                    prefetch::line(entry.hint());
-                    prefetch::line(entry.hint().wrapping_add(64));
+                    entry.prefetch();
                     return;
                 }
                 _ => return,
