@@ -186,8 +186,9 @@ impl Writer {
             return;
         }
         let size = self.config.segment_size;
-        // A log is never without a file to go on in; a checkpoint's part makes one when it needs it.
-        let ahead = self.config.chain.anchored() || self.room() < 4 * self.config.frame_max as u64;
+        // A log is never without a file to go on in; a checkpoint's part, which ends soon, makes one when half of the last
+        // is written.
+        let ahead = self.config.chain.anchored() || self.room() < size / 2;
         let waiting = self.composer.waiting() as u64 / size;
         let wanted = (u64::from(ahead) + waiting).min(MOST_BLANKS);
         if self.sealed_last || self.blanks.len() as u64 >= wanted {

@@ -1,7 +1,7 @@
 //! Time as a core sees it: read once a tick for commands, and from the processor's counter for the
 //! latency of each.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A core's clock.
 pub struct Clock {
@@ -42,6 +42,12 @@ impl Clock {
             .unwrap_or_default();
         self.unix_us = unix.as_micros() as u64;
         self.unix_ms = unix.as_millis() as u64;
+    }
+
+    /// Time since the last [`Clock::read`].
+    pub fn since_read(&self) -> Duration {
+        let now = self.start.elapsed();
+        now.saturating_sub(Duration::from_micros(self.now_us))
     }
 
     /// Refines the counter's rate.

@@ -500,9 +500,15 @@ impl Worker {
         self.release_held(kept);
         // Ahead of the replies, which take the processor for longer: the disk works meanwhile.
         self.log.drive(self.clock.now_us, &mut self.ring, bell);
-        self.go_on_with_checkpoint(bell);
         self.flush_output(hold);
         self.feed_starved();
+        if self.checkpoints.is_under_way() {
+            if self.sends > 0 {
+                // Nobody's reply waits for it.
+                self.ring.submit();
+            }
+            self.go_on_with_checkpoint(bell);
+        }
         self.mesh.flush();
     }
 

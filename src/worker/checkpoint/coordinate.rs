@@ -6,10 +6,10 @@ use super::super::Worker;
 use super::super::gather::{Answer, Asker};
 use super::super::saves::{Completed, Policy};
 use super::{Order, Written};
-use crate::checkpoint::{self, Manifest};
+use crate::checkpoint::{self, Manifest, PartEntry};
 use crate::disk::real::RealDisk;
 use crate::disk::{Disk, Work};
-use crate::log::format::parse_segment_name;
+use crate::log::format::{parse_segment_name, segment_name};
 
 /// A checkpoint under way.
 pub(super) struct UnderWay {
@@ -164,11 +164,17 @@ impl Worker {
                 .collect(),
         };
         let name = manifest.name();
+        // A part may have made a file more than it needed.
+        let spare = |part: &PartEntry| segment_name(name.number, part.end.core, part.end.seq + 1);
+        let spares: Vec<String> = manifest.parts.iter().map(spare).collect();
         let place = &self.checkpoints.place;
         match manifest.seal(&place.dek, place.backend, &place.node) {
             Ok(sealed) => {
                 let disk = place.disk.clone();
                 self.run_errand(move || {
+                    for name in spares {
+                        let _ = disk.perform(&Work::Remove { name });
+                    }
                     let done = checkpoint::publish(&*disk, name, &sealed);
                     Errand::Published(done.map_err(|e| format!("its manifest: {e}")))
                 });

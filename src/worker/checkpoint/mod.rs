@@ -129,6 +129,12 @@ impl Checkpoints {
         }
     }
 
+    /// Whether there is anything to be done, now or later.
+    #[inline]
+    pub(super) fn is_under_way(&self) -> bool {
+        self.errands > 0 || !matches!(self.duty, Duty::None)
+    }
+
     /// Whether there is something to be done at once.
     pub(super) fn is_busy(&self) -> bool {
         match &self.duty {
@@ -217,9 +223,6 @@ impl Worker {
                 self.errand_ended(errand);
             }
         }
-        if matches!(self.checkpoints.duty, Duty::None) {
-            return;
-        }
         if self.stopping.is_some() {
             self.give_up("the server is stopping");
         }
@@ -251,7 +254,9 @@ impl Worker {
         if part.is_busy() && here {
             // Without a log, all that a later one has comes after.
             let below = self.log.next_lsn().max(1);
-            part.write(&mut self.ks, self.core, self.clock.unix_ms, below, now_us);
+            let busy = (self.sends > 0).then(|| self.clock.since_read());
+            let pace = (now_us, busy);
+            part.write(&mut self.ks, self.core, self.clock.unix_ms, below, pace);
         }
         let (number, core) = (self.checkpoints.number, self.core);
         match part.drive(now_us, &mut self.ring, bell) {

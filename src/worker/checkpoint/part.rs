@@ -1,7 +1,7 @@
 //! One core's part of a checkpoint, written slot by slot between ticks, while commands run.
 //!
-//! Laws: a part never takes a core longer than [`STEP`] a tick, but for one key's value; it waits for the disk, not the
-//! disk for it.
+//! Laws: a part never takes a core longer than [`STEP`] a tick, but for one key's value, and of a core that serves clients a
+//! fourth of the time; it waits for the disk, not the disk for it.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -17,10 +17,12 @@ use crate::net::ring::{Kind, Ring};
 use crate::seal::Backend;
 use crate::shard::{Keyspace, Ms, Pace, Scribe, Shard};
 
-/// What a part may take of a tick.
+/// What a part may take of a tick of a core that has nothing else to do.
 const STEP: Duration = Duration::from_micros(200);
+/// What it takes of any other at least; else a third of what the tick has taken so far.
+const LEAST_STEP: Duration = Duration::from_micros(30);
 /// Bytes of effects made in one go; the clock is looked at in between.
-const BITE: usize = 64 << 10;
+const BITE: usize = 8 << 10;
 /// Bytes of effects that wait for the disk above which no more are made.
 const BACKLOG: usize = 4 << 20;
 /// Bytes of a segment of a part: at least, and at most.
@@ -64,7 +66,7 @@ impl Part {
         (core, cores): (usize, usize),
         shard: &Shard,
     ) -> Part {
-        let segment = (shard.bytes_used() as u64 / 16).clamp(SEGMENT.0, SEGMENT.1);
+        let segment = (shard.bytes_used() as u64 / 8).clamp(SEGMENT.0, SEGMENT.1);
         let config = LogConfig::new(core as u16, cores as u16, place.node);
         let config = LogConfig {
             backend: place.backend,
@@ -118,19 +120,20 @@ impl Part {
     }
 
     /// Writes slots out for a moment: until the time is up, or the disk lags behind, or all is written. Everything that
-    /// has happened to the shard is in the log below the LSN `below`.
+    /// has happened to the shard is in the log below the LSN `below`. `busy` is what the tick has taken so far, if it had
+    /// anything to do.
     pub(super) fn write(
         &mut self,
         ks: &mut Keyspace,
         core: usize,
         now: Ms,
         below: u64,
-        now_us: u64,
+        (now_us, busy): (u64, Option<Duration>),
     ) {
         let pace = Pace {
             bite: BITE,
             bytes: BACKLOG,
-            time: STEP,
+            time: busy.map_or(STEP, |busy| (busy / 3).clamp(LEAST_STEP, STEP)),
         };
         let Range { start, end } = self.scribe.write(ks, core, pace, now);
         let made = &mut self.scribe.made;
