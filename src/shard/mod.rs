@@ -24,6 +24,7 @@ mod keyspace;
 pub mod kinds;
 pub mod notice;
 mod object;
+mod pieces;
 mod prefetch;
 mod recover;
 mod scribe;

@@ -37,6 +37,8 @@ const PART: usize = 64 << 10;
 #[derive(Default)]
 pub(super) struct Walks {
     list: VecDeque<Walking>,
+    /// Whether a checkpoint holds a key.
+    checkpoint: bool,
     /// Keys that somebody waits for.
     wanted: Vec<Name>,
     /// Commands of other cores that wait, a batch for each core.
@@ -74,7 +76,7 @@ impl Walks {
     /// Whether nothing is under way.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.aside.is_empty()
+        self.list.is_empty() && self.aside.is_empty() && !self.checkpoint
     }
 
     fn wants(&self, db: u16, key: &[u8]) -> bool {
@@ -238,6 +240,15 @@ impl Worker {
     /// Whether a walk can go on.
     pub(super) fn walks_on(&self) -> bool {
         !self.walks.list.is_empty() && matches!(self.home, Home::Here)
+    }
+
+    /// Whether a checkpoint holds a key now; each time it has gone on. Who waited for one that it held before is tried
+    /// again.
+    pub(super) fn checkpoint_holds(&mut self, holds: bool) {
+        let held = mem::replace(&mut self.walks.checkpoint, holds);
+        if held && (!self.walks.wanted.is_empty() || !self.walks.aside.is_empty()) {
+            self.after_walks();
+        }
     }
 
     /// Goes on with the walks, each in its turn, for their share of a tick.

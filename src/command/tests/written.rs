@@ -1,10 +1,11 @@
 //! Shards written out slot by slot while commands run, and made again from that and the log: nothing is lost, nothing
 //! is done twice.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::shard::{Pace, Scribe, pick};
+use crate::shard::{Object, Owned, Pace, Scribe, pick};
 
 const START: Ms = 1_700_000_000_000;
 
@@ -79,6 +80,34 @@ fn command(rng: &mut Rng) -> String {
     }
 }
 
+/// Long values, and small changes to them.
+fn long(rng: &mut Rng) -> String {
+    let key = format!("{}{}", TAGS[rng.below(TAGS.len())], rng.below(3));
+    let head = ["SADD S:", "RPUSH L:", "ZADD Z:", "HSET H:", "PFADD P:"][rng.below(5)];
+    let many = if rng.below(4) == 0 {
+        3000
+    } else {
+        1 + rng.below(4)
+    };
+    let mut line = format!("{head}{key}");
+    for _ in 0..many {
+        let n = rng.below(1 << 20);
+        line += &match head {
+            "ZADD Z:" | "HSET H:" => format!(" {} m{n}", n % 1000),
+            _ => format!(" member:{n}"),
+        };
+    }
+    match rng.below(16) {
+        0 => format!("DEL S:{key} L:{key}"),
+        1 => format!("PEXPIRE Z:{key} {}", 1 + rng.below(4000)),
+        2 => format!("RENAME H:{key} H:{key}"),
+        3 => format!("LTRIM L:{key} 5 -7"),
+        4 => format!("SPOP S:{key} 3"),
+        5 => format!("HPEXPIRE H:{key} 500 FIELDS 1 1"),
+        _ => line,
+    }
+}
+
 fn step(local: &mut Local, rng: &mut Rng) {
     *local.clock.as_mut().unwrap() += rng.below(10) as Ms;
     if rng.below(60) == 0 {
@@ -99,31 +128,51 @@ fn step(local: &mut Local, rng: &mut Rng) {
         local.log[0].append(&mut shard.effects.buf);
         shard.effects.clear();
     } else {
-        let line = command(rng);
+        let line = match rng.below(12) {
+            0 => long(rng),
+            _ => command(rng),
+        };
         let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         local.ask(&args);
     }
 }
 
-/// All there is of a shard, in an order of its own.
-fn all(ks: &mut Keyspace, id: usize, now: Ms) -> Vec<Vec<u8>> {
+/// What a key is: an effect that makes it; of an object, which may lie in memory in several ways, the object itself.
+type State = BTreeMap<Vec<u8>, (Vec<u8>, Option<Object>)>;
+
+/// All there is of a shard.
+fn all(ks: &mut Keyspace, id: usize, now: Ms) -> State {
     let mut scribe = Scribe::new(ks.shard(id));
     let pace = Pace {
         bite: usize::MAX,
         bytes: usize::MAX,
         time: Duration::MAX,
     };
-    scribe.write(ks, id, pace, now);
-    assert!(scribe.is_done());
-    let mut effects: Vec<Vec<u8>> = crate::shard::records(&scribe.made.buf)
-        .map(|effect| {
-            let mut bytes = Vec::new();
-            effect.unwrap().encode(&mut bytes);
-            bytes
-        })
-        .collect();
-    effects.sort_unstable();
-    effects
+    while !scribe.is_done() {
+        scribe.write(ks, id, pace, now);
+    }
+    let mut again = Local::new();
+    again.ks.shard(id).apply_all(&scribe.made.buf, now).unwrap();
+    let mut state = State::new();
+    for (name, code) in again.ks.shard(id).libraries() {
+        state.insert([b"library:", name].concat(), (code.to_vec(), None));
+    }
+    for db in 0..DATABASES {
+        let mut names = Vec::new();
+        let shard = again.ks.shard(id);
+        shard.for_each_key(db, now, |name, _| names.push(name.to_vec()));
+        for name in names {
+            let k = shard.key(db, &name);
+            let dump = shard.dump(&k, now).unwrap();
+            let (value, object) = match dump.value {
+                Owned::Object(object) => (Vec::new(), Some(*object)),
+                other => (format!("{other:?}").into_bytes(), None),
+            };
+            let value = [&value[..], format!(" {:?}", dump.expire).as_bytes()].concat();
+            state.insert([&db.to_le_bytes()[..], &name].concat(), (value, object));
+        }
+    }
+    state
 }
 
 #[test]
@@ -176,9 +225,11 @@ fn what_is_written_while_it_changes_and_the_log_after_it_are_the_shard() {
             let (was, is) = (all(&mut local.ks, id, now), all(&mut again.ks, id, now));
             assert!(
                 was == is,
-                "seed {seed}, shard {id}: {} and {}",
-                was.len(),
-                is.len()
+                "seed {seed}, shard {id}: {:?}",
+                was.keys()
+                    .filter(|k| was.get(*k) != is.get(*k))
+                    .map(|k| String::from_utf8_lossy(k))
+                    .collect::<Vec<_>>()
             );
             keys += was.len();
         }

@@ -259,7 +259,16 @@ impl Worker {
             part.write(&mut self.ks, self.core, self.clock.unix_ms, below, pace);
         }
         let (number, core) = (self.checkpoints.number, self.core);
-        match part.drive(now_us, &mut self.ring, bell) {
+        let progress = part.drive(now_us, &mut self.ring, bell);
+        if here {
+            if part.is_over() {
+                part.let_go(self.ks.shard(core));
+            }
+            self.checkpoint_holds(part.holds());
+        }
+        match progress {
+            // The key is held as long as the shard is away.
+            _ if part.holds() => self.checkpoints.duty = Duty::Write(part),
             Progress::Going => self.checkpoints.duty = Duty::Write(part),
             Progress::Written(end, keys, bytes) => {
                 part.report_usage(&self.shared);

@@ -171,6 +171,21 @@ impl Part {
         }
     }
 
+    /// Whether nothing more of the shard will be written.
+    pub(super) fn is_over(&self) -> bool {
+        self.closing || self.failed.is_some()
+    }
+
+    /// Whether it holds a key of the shard.
+    pub(super) fn holds(&self) -> bool {
+        self.scribe.holds()
+    }
+
+    /// Lets go of the key that it holds.
+    pub(super) fn let_go(&mut self, shard: &mut Shard) {
+        self.scribe.let_go(shard);
+    }
+
     /// Gives it up; what the kernel works on has to come back before the buffers may go.
     pub(super) fn fail(&mut self, why: &str) {
         if self.failed.is_none() {
