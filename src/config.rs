@@ -38,6 +38,9 @@ pub struct Args {
     /// Number of shards, instead of the configured one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: Option<u16>,
+    /// Start though the log that was in use is gone, and give up what it held. For once: it is refused while there is a log.
+    #[arg(long)]
+    pub give_up_log: bool,
 }
 
 /// Settings with where they came from.
@@ -49,6 +52,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// The development files, when there is no configuration file.
     pub development: Option<DevFiles>,
+    /// Whether a log that was in use and is gone is given up.
+    pub give_up_log: bool,
 }
 
 /// Why a configuration cannot be served.
@@ -137,6 +142,7 @@ pub fn load(args: &Args) -> Result<Loaded, ConfigError> {
         settings,
         file,
         development,
+        give_up_log: args.give_up_log,
     })
 }
 

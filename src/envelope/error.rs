@@ -84,7 +84,7 @@ impl fmt::Display for KeyringError {
             } => write!(f, "Keyring: cannot {action} {}: {source}", path.display()),
             KeyringError::Missing { path, sealed } => write!(
                 f,
-                "Keyring {} is missing, but log segments exist ({}). Sealed ones cannot be read without it: \
+                "Keyring {} is missing, but segments of a log or a checkpoint exist ({}). Sealed ones cannot be read without it: \
                  put the keyring back, or move the segments away to start empty",
                 path.display(),
                 sealed.display()

@@ -21,10 +21,10 @@ use crate::seal::{Algorithm, Secret32, random};
 
 /// The keyring's file name inside the data directory.
 pub const FILE_NAME: &str = "keyring";
-/// Where log segments are, inside the data directory, and how deep directories are searched for
+/// Where segments of logs and checkpoints are, inside the data directory, and how deep directories are searched for
 /// them.
-const LOG_DIR: &str = "log";
-const LOG_DEPTH: usize = 3;
+const SEALED_DIRS: [&str; 2] = ["log", "checkpoint"];
+const SEALED_DEPTH: usize = 3;
 
 /// Every Dek of one data directory. One thread owns it; cores get their Deks as `Arc`s.
 pub struct Keyring {
@@ -58,7 +58,7 @@ struct Entry {
 
 impl Keyring {
     /// Opens the keyring in `dir`, or makes one (generation 1, no Deks, durable) if there is none
-    /// and there are no log segments that would need it.
+    /// and there are no segments of a log or a checkpoint that would need it.
     pub fn open(
         dir: &Path,
         provider: Arc<dyn Provider>,
@@ -67,10 +67,14 @@ impl Keyring {
         let path = dir.join(FILE_NAME);
         let keyring = match store::read(&path)? {
             Some(file) => Keyring::load(path.clone(), provider, &file)?,
-            None => match store::find_segment(&dir.join(LOG_DIR), LOG_DEPTH)? {
-                Some(sealed) => return Err(KeyringError::Missing { path, sealed }),
-                None => Keyring::create(path.clone(), provider, now_ms)?,
-            },
+            None => {
+                for name in SEALED_DIRS {
+                    if let Some(sealed) = store::find_segment(&dir.join(name), SEALED_DEPTH)? {
+                        return Err(KeyringError::Missing { path, sealed });
+                    }
+                }
+                Keyring::create(path.clone(), provider, now_ms)?
+            }
         };
         // Only now: had the keyring been refused, the leftover would be evidence.
         store::discard_temporary(&path)?;

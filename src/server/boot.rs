@@ -251,9 +251,7 @@ pub fn boot(
     seal::random(&mut seed).map_err(|e| format!("no randomness: {e}"))?;
     let hash_seed = u64::from_le_bytes(seed[..8].try_into().unwrap_or_default());
     let now_ms = now().as_millis() as u64;
-    if settings.persistence.appendonly {
-        in_use::check(&settings.server.data_dir, &keyring)?;
-    }
+    in_use::check(&settings.server.data_dir, &keyring, loaded.give_up_log)?;
     let progress = Arc::new(Progress::new());
     let room = WaitingRoom::open(
         settings.clone(),

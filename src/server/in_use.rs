@@ -13,11 +13,22 @@ use crate::envelope::{FILE_NAME, Keyring, Purpose};
 use crate::log::is_log_file;
 use crate::worker::logdrive::OpenLog;
 
-/// Looks for the log in the data directory `dir` that the keyring tells of.
+/// Looks for the log in the data directory `dir` that the keyring tells of. `given_up` says that it is known to be gone.
 ///
 /// # Errors
-/// What is missing, and what to do.
-pub fn check(dir: &Path, keyring: &Keyring) -> Result<(), String> {
+/// What is missing, and what to do; or that nothing is to be given up.
+pub fn check(dir: &Path, keyring: &Keyring, given_up: bool) -> Result<(), String> {
+    let log = dir.join("log");
+    let there = holds_log(&log).map_err(|e| format!("log {}: {e}", log.display()))?;
+    if given_up {
+        return match there {
+            true => Err(format!(
+                "log {}: it is there, and not to be given up: start without --give-up-log",
+                log.display()
+            )),
+            false => Ok(()),
+        };
+    }
     let deks = keyring.list();
     let used = |purpose: Purpose| {
         let deks = deks.iter().filter(move |dek| dek.purpose == purpose);
@@ -26,15 +37,13 @@ pub fn check(dir: &Path, keyring: &Keyring) -> Result<(), String> {
     let Some(first) = used(Purpose::Aof).min_by_key(|dek| dek.created_ms) else {
         return Ok(());
     };
-    let log = dir.join("log");
-    if holds_log(&log).map_err(|e| format!("log {}: {e}", log.display()))? {
+    if there {
         return Ok(());
     }
     let cores = used(Purpose::Aof).map(|dek| dek.core).max().unwrap_or(0) + 1;
     Err(format!(
         "log {}: it is missing or empty, and the keyring {} shows that it was in use (by {cores} core{}, first under Dek \
-         {}). Restore it from a backup; or, if what it held is to be given up, move the keyring away as well, and the \
-         server starts empty",
+         {}). Restore it from a backup; or, if what it held is to be given up, start once with --give-up-log",
         log.display(),
         dir.join(FILE_NAME).display(),
         if cores == 1 { "" } else { "s" },
@@ -88,20 +97,20 @@ mod tests {
     fn a_log_is_missed_from_its_first_use_on() {
         let home = tempfile::tempdir().unwrap();
         let (dir, log) = (home.path(), home.path().join("log"));
-        check(dir, &open(dir)).unwrap();
+        check(dir, &open(dir), false).unwrap();
         let mut keyring = open(dir);
         let dek = keyring.active(Purpose::Aof, 0, AES, 1000).unwrap();
         keyring.active(Purpose::Aof, 1, AES, 1000).unwrap();
-        check(dir, &open(dir)).unwrap();
+        check(dir, &open(dir), false).unwrap();
         std::fs::create_dir(&log).unwrap();
-        check(dir, &open(dir)).unwrap();
+        check(dir, &open(dir), false).unwrap();
 
         let generation = keyring.generation();
         keyring.note_usage(&dek.id, 4096, 1);
         keyring.save_first_use().unwrap();
         assert_eq!(keyring.generation(), generation + 1);
         for _ in 0..2 {
-            let refusal = check(dir, &open(dir)).unwrap_err();
+            let refusal = check(dir, &open(dir), false).unwrap_err();
             for word in [log.to_str().unwrap(), "keyring", "backup", "by 1 core,"] {
                 assert!(refusal.contains(word), "{refusal}");
             }
@@ -109,8 +118,10 @@ mod tests {
             std::fs::write(log.join("note.txt"), "gone").unwrap();
         }
         for file in ["00000.anchor", "0000000007-00001-0000000003.seg"] {
+            check(dir, &open(dir), true).unwrap();
             std::fs::write(log.join(file), "").unwrap();
-            check(dir, &open(dir)).unwrap();
+            check(dir, &open(dir), true).unwrap_err();
+            check(dir, &open(dir), false).unwrap();
             std::fs::remove_file(log.join(file)).unwrap();
         }
 
@@ -119,6 +130,6 @@ mod tests {
         keyring.save_first_use().unwrap();
         assert_eq!(keyring.generation(), generation + 1);
         // Without encryption there is no keyring to tell of anything.
-        check(dir, &Keyring::unencrypted()).unwrap();
+        check(dir, &Keyring::unencrypted(), false).unwrap();
     }
 }

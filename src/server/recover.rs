@@ -61,6 +61,10 @@ pub fn newest(
         }
     }
     match without(from, fresh(), map) {
+        // An empty directory reaches back to nothing.
+        Ok(restored) if restored.logs.run == 0 && !troubles.is_empty() => {
+            Err(troubles.join("; and then "))
+        }
         Ok(restored) => {
             for trouble in &troubles {
                 tracing::error!("{trouble}; the log from its beginning made up for it");

@@ -212,9 +212,49 @@ fn a_log_that_is_gone_is_not_replaced_by_an_empty_one() {
     // Given up in the way that the refusal names.
     std::fs::remove_dir_all(&log).expect("removed");
     refuses(&home, &words[..4]);
-    std::fs::rename(home.data().join("keyring"), home.path().join("old keyring")).expect("moved");
-    let server = home.start();
-    assert_eq!(server.connect().say("DBSIZE"), Value::Int(0));
+    let give_up = || {
+        let mut command = home.command();
+        command.arg("--give-up-log");
+        command
+    };
+    {
+        let server = home.try_start_as(give_up()).expect("it starts");
+        assert_eq!(server.connect().say("DBSIZE"), Value::Int(0));
+        assert_eq!(server.connect().say("SET k w"), Value::ok());
+        server.stop();
+    }
+    // That is no way to begin anew each time.
+    check(
+        home.refused_as(give_up()),
+        &["log", "it is there", "without --give-up-log"],
+    );
+    assert_eq!(home.start().connect().say("GET k"), Value::bulk("w"));
+}
+
+/// Without encryption there is no keyring to tell, but a checkpoint that needs the log behind it.
+#[test]
+fn a_checkpoint_without_its_log_is_not_passed_over() {
+    for encrypted in [true, false] {
+        let mut home = Home::new();
+        home.set("encryption.enabled", encrypted);
+        {
+            let server = home.start();
+            assert_eq!(server.connect().say("SET k v"), Value::ok());
+            assert_eq!(server.connect().say("SAVE"), Value::ok());
+            server.stop();
+        }
+        let (log, kept) = (home.data().join("log"), home.path().join("kept"));
+        std::fs::rename(&log, &kept).expect("the log is there");
+        if !encrypted {
+            refuses(&home, &["log", "missing", "backup"]);
+        }
+        let mut command = home.command();
+        command.arg("--give-up-log");
+        check(home.refused_as(command), &["log", "missing", "backup"]);
+        let _ = std::fs::remove_dir_all(&log);
+        std::fs::rename(&kept, &log).expect("back");
+        assert_eq!(home.start().connect().say("GET k"), Value::bulk("v"));
+    }
 }
 
 #[test]

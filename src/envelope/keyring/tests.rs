@@ -279,22 +279,24 @@ fn another_kek_is_named() {
 #[test]
 fn a_lost_keyring_is_not_replaced() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let deep = dir.path().join("log/3");
-    fs::create_dir_all(&deep).expect("it can be made");
-    open(dir.path()).expect("empty log directories need no keyring");
-    fs::remove_file(dir.path().join(FILE_NAME)).expect("it is there");
-    let segment = deep.join("0001.seg");
-    fs::write(&segment, b"").expect("it can be written");
-    let refused = open(dir.path()).map(|_| ());
-    let Err(error @ KeyringError::Missing { .. }) = refused else {
-        panic!("{refused:?}");
-    };
-    assert!(
-        error.to_string().contains(&segment.display().to_string()),
-        "{error}"
-    );
-    assert!(!dir.path().join(FILE_NAME).exists());
-    fs::remove_file(&segment).expect("it is there");
+    for name in ["log/3", "checkpoint"] {
+        let deep = dir.path().join(name);
+        fs::create_dir_all(&deep).expect("it can be made");
+        open(dir.path()).expect("empty directories need no keyring");
+        fs::remove_file(dir.path().join(FILE_NAME)).expect("it is there");
+        let segment = deep.join("0001.seg");
+        fs::write(&segment, b"").expect("it can be written");
+        let refused = open(dir.path()).map(|_| ());
+        let Err(error @ KeyringError::Missing { .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(
+            error.to_string().contains(&segment.display().to_string()),
+            "{error}"
+        );
+        assert!(!dir.path().join(FILE_NAME).exists());
+        fs::remove_file(&segment).expect("it is there");
+    }
     open(dir.path()).expect("now it may begin anew");
 }
 
