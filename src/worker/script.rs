@@ -7,6 +7,13 @@
 //! goes on with its loop and comes back to it every tick. From `busy-reply-threshold` on, all cores answer BUSY to
 //! whatever is not allowed then. SCRIPT KILL may come on any core; the script's own core and whoever ends it settle in
 //! one word whether it has written ([`crate::script::Sources`]).
+//!
+//! Here is how a script runs, is left and gone on with; [`start`] lets it begin, [`calls`] carries out what it asks for,
+//! [`busy`] is what others hear of it meanwhile.
+
+mod busy;
+mod calls;
+mod start;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,16 +21,14 @@ use std::sync::Arc;
 use super::client::{Client, ReplyMode, Waiting};
 use super::clock::{nanos, ticks};
 use super::dispatch::{Needs, Seat};
-use super::follow::READONLY;
-use super::message::{Batch, Message};
+use super::message::Batch;
 use super::tick::Flow;
 use super::tx::{Rest, Tx};
 use super::{Home, Worker};
-use crate::acl::{self, Context, Denied, Event, Reason, User};
-use crate::command::{self, Command, Error, Named, Run, ScriptCmd, SessionCmd, flag};
-use crate::resp::number::parse_i64;
-use crate::resp::{Proto, Reply};
-use crate::script::{Answer, Ask, End, Engine, Kind, Program, Running, Step};
+use crate::acl::User;
+use crate::command::{Command, ScriptCmd, flag};
+use crate::resp::Reply;
+use crate::script::{Answer, Ask, End, Kind, Running, Step};
 use crate::shard::Shard;
 
 /// Whoever runs a script.
@@ -101,33 +106,6 @@ impl Worker {
             (client.user.clone(), shown)
         });
         Who { seat, user }
-    }
-
-    /// Why a command is refused while a script is over its time, if it is.
-    #[cold]
-    pub(super) fn busy(&self, row: &Command) -> Option<Error> {
-        if !self.shared.is_busy() || row.has(flag::ALLOW_BUSY) {
-            return None;
-        }
-        self.busy_text()
-    }
-
-    /// What is said while a script is over its time.
-    pub(super) fn busy_text(&self) -> Option<Error> {
-        let running = self.shared.sources.longest()?;
-        Some(Worker::busy_with(running.kind))
-    }
-
-    /// What is said while a script of that kind is in the way.
-    pub(super) fn busy_with(kind: Kind) -> Error {
-        Error::Text(match kind {
-            Kind::Eval => {
-                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
-            }
-            Kind::Function => {
-                "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
-            }
-        })
     }
 
     /// Carries out a client's command that runs a script.
@@ -252,123 +230,6 @@ impl Worker {
         }
     }
 
-    fn start_script(
-        &mut self,
-        who: Who,
-        row: Row,
-        argv: &[&[u8]],
-        began: (u64, u64),
-    ) -> Result<(Script, Step), (Error, Proto)> {
-        let proto = who.seat.proto;
-        let with = |e: Error| (e, proto);
-        let mut engine = match self.engine.take() {
-            Some(engine) => engine,
-            None => {
-                let sources = self.shared.sources.clone();
-                Box::new(Engine::new(sources, nanos).map_err(with)?)
-            }
-        };
-        let started = self.start_on(&mut engine, who, row, argv, began);
-        self.engine = Some(engine);
-        started.map_err(with)
-    }
-
-    fn start_on(
-        &mut self,
-        engine: &mut Engine,
-        who: Who,
-        row: Row,
-        argv: &[&[u8]],
-        began: (u64, u64),
-    ) -> Result<(Script, Step), Error> {
-        let ScriptCmd::Run { named, .. } = row.2 else {
-            return Err(Error::Syntax);
-        };
-        let mut function = None;
-        let keys = match named {
-            Named::Sha if argv[1].len() != 40 => {
-                return Err(Error::Text("NOSCRIPT No matching script. Please use EVAL."));
-            }
-            Named::Function => {
-                function = Some(engine.function(argv[1])?);
-                let bad = Error::Text("ERR Bad number of keys provided");
-                parse_i64(argv[2]).ok_or(bad)?
-            }
-            Named::Sha | Named::Text => parse_i64(argv[2]).ok_or(Error::NotInteger)?,
-        };
-        if keys > (argv.len() - 3) as i64 {
-            let text = "ERR Number of keys can't be greater than number of args";
-            return Err(Error::Text(text));
-        }
-        let keys = usize::try_from(keys)
-            .map_err(|_| Error::Text("ERR Number of keys can't be negative"))?;
-        let program = match (function, named) {
-            (Some(program), _) => program,
-            (None, Named::Text) => engine.program(argv[1])?,
-            (None, _) => engine.known(argv[1])?,
-        };
-        let script = self.admit_script(&program, who, row, began)?;
-        let (keys, args) = argv[3..].split_at(keys);
-        engine.begin_slice();
-        let step = engine.start(&program, keys, args, script.who.seat.proto)?;
-        Ok((script, step))
-    }
-
-    /// Checks what the script's flags ask for.
-    fn admit_script(
-        &mut self,
-        program: &Program,
-        who: Who,
-        row: Row,
-        began: (u64, u64),
-    ) -> Result<Script, Error> {
-        let shebang = program.shebang;
-        let read_only = matches!(row.2, ScriptCmd::Run { read_only, .. } if read_only);
-        let applies = who.seat.applies;
-        let own = self.log.accepts().err().map(|refusal| refusal.to_string());
-        let mut refusal = own.or_else(|| self.tx_refusal.clone());
-        if self.follows() && !applies {
-            refusal = Some(String::from_utf8_lossy(&READONLY.text()).into_owned());
-        }
-        let short = self.settings.storage.maxmemory > 0 && !applies && !self.make_room();
-        if shebang.given {
-            if !shebang.no_writes {
-                if self.follows() && !applies {
-                    return Err(Error::Text(
-                        "READONLY Can not run script with write flag on readonly replica.",
-                    ));
-                }
-                if let Some(why) = &refusal {
-                    return Err(Error::message(why.clone()));
-                }
-                if read_only {
-                    let text = "ERR Can not execute a script with write flag using *_ro command.";
-                    return Err(Error::Text(text));
-                }
-            }
-            if short && !shebang.allow_oom && !shebang.no_writes {
-                return Err(Error::Text(
-                    "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-                ));
-            }
-        }
-        Ok(Script {
-            row,
-            who,
-            kind: program.kind,
-            name: program.name.clone(),
-            read_only: read_only || shebang.no_writes,
-            allow_oom: shebang.allow_oom || shebang.no_writes,
-            refusal,
-            short,
-            written: false,
-            now: (self.clock.unix_ms, self.clock.unix_us),
-            began,
-            left: false,
-            overdue: false,
-        })
-    }
-
     /// Runs a script until it ends, or for a slice.
     fn pursue(
         &mut self,
@@ -450,167 +311,6 @@ impl Worker {
         self.shared.sources.is_killed(self.core) || (self.stopping.is_some() && !script.written)
     }
 
-    /// Whether whoever runs the script may run a command; says why not.
-    fn script_may(
-        &mut self,
-        script: &Script,
-        (row, number): (&'static Command, u16),
-        argv: &[&[u8]],
-    ) -> Result<(), (Denied, String)> {
-        match &script.who.user {
-            None => Ok(()),
-            Some((user, _)) => acl::check(user, row, number, argv)
-                .map_err(|denied| (denied, denied.message(user, row))),
-        }
-    }
-
-    fn script_checks(&mut self, script: &Script, argv: &[&[u8]], reply: &mut Vec<u8>) {
-        let found = match command::resolve(argv) {
-            Ok(found) => Some(found),
-            // How many arguments there are is not asked.
-            Err(Error::Arity(name)) => command::named(name.as_bytes()),
-            Err(_) => None,
-        };
-        if let Some(row) = found {
-            let may = self.script_may(script, row, argv).is_ok();
-            reply.push(if may { b'+' } else { b'-' });
-        }
-    }
-
-    /// Carries out a command of a script.
-    fn script_calls(
-        &mut self,
-        script: &mut Script,
-        argv: &[&[u8]],
-        reply: &mut Vec<u8>,
-        proto: Proto,
-    ) -> Answer {
-        let refused = match command::resolve(argv) {
-            Ok(found) => {
-                if script.left
-                    && !script.written
-                    && found.0.has(flag::WRITE)
-                    && !self.shared.sources.may_write(self.core)
-                {
-                    return Answer::Die;
-                }
-                match self.script_runs(script, found, argv, reply, proto) {
-                    Ok(()) => return Answer::Go,
-                    Err(e) => {
-                        self.stats.refused(found.1);
-                        e
-                    }
-                }
-            }
-            Err(Error::Arity(_)) => {
-                Error::Text("ERR Wrong number of args calling Redis command from script")
-            }
-            Err(_) => Error::Text("ERR Unknown Redis command called from script"),
-        };
-        reply.clear();
-        refused.write(&mut Reply { buf: reply, proto });
-        self.stats.error(reply);
-        Answer::Go
-    }
-
-    fn script_runs(
-        &mut self,
-        script: &mut Script,
-        (row, number): (&'static Command, u16),
-        argv: &[&[u8]],
-        reply: &mut Vec<u8>,
-        proto: Proto,
-    ) -> Result<(), Error> {
-        let not_allowed = Error::Text("ERR This Redis command is not allowed from script");
-        if row.has(flag::NOSCRIPT) {
-            return Err(not_allowed);
-        }
-        if let Err((denied, why)) = self.script_may(script, (row, number), argv) {
-            self.note_script_denied(script, denied, row, argv);
-            return Err(Error::message(format!(
-                "NOPERM ACL failure in script: {why}"
-            )));
-        }
-        let publishes = matches!(row.run, Run::Session(SessionCmd::Publish(_)));
-        if script.read_only && (row.has(flag::WRITE) || publishes || row.name == "pfcount") {
-            return Err(Error::Text(
-                "ERR Write commands are not allowed from read-only scripts.",
-            ));
-        }
-        if row.has(flag::WRITE)
-            && !script.written
-            && let Some(why) = &script.refusal
-        {
-            return Err(Error::message(why.clone()));
-        }
-        if row.has(flag::DENYOOM) && script.short && !script.allow_oom && !script.written {
-            let text = "OOM command not allowed when used memory > 'maxmemory'.";
-            return Err(Error::Text(text));
-        }
-        if matches!(row.name, "xread" | "xreadgroup") && blocks(argv) {
-            return Err(Error::message(format!(
-                "ERR {} command is not allowed with BLOCK option from scripts",
-                String::from_utf8_lossy(argv[0])
-            )));
-        }
-        let db = script.who.seat.db;
-        match row.run {
-            Run::Data(f) => {
-                script.written |= row.has(flag::WRITE);
-                let seat = Seat {
-                    proto,
-                    ..script.who.seat
-                };
-                let clock = (self.clock.unix_ms, self.clock.unix_us);
-                (self.clock.unix_ms, self.clock.unix_us) = script.now;
-                let ran = self.run_data(f, row, number, seat, argv, reply, None);
-                (self.clock.unix_ms, self.clock.unix_us) = clock;
-                debug_assert!(ran.wait.is_none(), "nothing waits in a script");
-            }
-            Run::Session(SessionCmd::Select) => {
-                script.who.seat.db = command::database(argv[1], self.settings.server.databases)?;
-                Reply { buf: reply, proto }.ok();
-            }
-            Run::Session(SessionCmd::Publish(topic)) => {
-                let heard = self.announce(topic, argv[1], argv[2]);
-                Reply { buf: reply, proto }.int(i64::from(heard));
-            }
-            _ => return Err(not_allowed),
-        }
-        if self.shared.attention().1 {
-            self.show_called(db, row, argv);
-        }
-        Ok(())
-    }
-
-    fn note_script_denied(
-        &mut self,
-        script: &Script,
-        denied: Denied,
-        row: &Command,
-        argv: &[&[u8]],
-    ) {
-        let Some((user, shown)) = &script.who.user else {
-            return;
-        };
-        let (reason, object) = match denied {
-            Denied::Command => (Reason::Command, row.name.as_bytes()),
-            Denied::Key(at) => (Reason::Key, argv[at]),
-            Denied::Channel(at) => (Reason::Channel, argv[at]),
-        };
-        self.stats.deny(reason);
-        let event = Event {
-            reason,
-            context: Context::Lua,
-            object: object.to_vec(),
-            user: user.name().to_vec(),
-        };
-        let most = self.settings.auth.acllog_max_len as usize;
-        let now = self.clock.unix_ms;
-        let mut log = self.shared.acl_log();
-        log.note(event, shown.clone(), now, most);
-    }
-
     /// Counts a script that has ended, and appends its reply.
     fn end_script(&mut self, script: &Script, end: End, argv: &[&[u8]], out: &mut Vec<u8>) {
         let mark = out.len();
@@ -684,46 +384,4 @@ impl Worker {
             }
         }
     }
-
-    fn see_whether_overdue(&mut self, script: &mut Script) {
-        let limit = self.settings.server.busy_reply_threshold.as_nanos() as u64;
-        if script.overdue || limit == 0 || nanos().saturating_sub(script.began.0) < limit {
-            return;
-        }
-        script.overdue = true;
-        self.shared.begin_busy();
-        tracing::warn!(
-            script = &*script.name,
-            "a script takes longer than busy-reply-threshold; SCRIPT KILL or FUNCTION KILL ends it if it has not written"
-        );
-        for core in 0..self.mesh.cores() {
-            if core != self.core {
-                self.mesh.send(core, Message::Busy);
-            }
-        }
-        self.hear_busy();
-    }
-
-    /// Tells whoever waits for the shard that a script is over its time.
-    pub(super) fn hear_busy(&mut self) {
-        for index in std::mem::take(&mut self.stalled) {
-            let waits = |c: &mut Client| c.waiting == Waiting::Shard;
-            if self.clients.at(index).is_some_and(waits) {
-                self.resume(index);
-            }
-        }
-        if !matches!(self.home, Home::Here) && self.shared.is_busy() {
-            self.refuse_queued();
-        }
-    }
-}
-
-/// Whether XREAD or XREADGROUP has the option BLOCK.
-fn blocks(argv: &[&[u8]]) -> bool {
-    let options = argv
-        .iter()
-        .take_while(|word| !word.eq_ignore_ascii_case(b"streams"));
-    options
-        .skip(1)
-        .any(|word| word.eq_ignore_ascii_case(b"block"))
 }
