@@ -41,6 +41,10 @@ pub struct Args {
     /// Start though the log that was in use is gone, and give up what it held. For once: it is refused while there is a log.
     #[arg(long)]
     pub give_up_log: bool,
+    /// Takes in the data of this file before anything is served: an RDB file, an append-only file or the directory of
+    /// one, an export sealed under the configured Kek. Only into a data directory that holds no data.
+    #[arg(long, value_name = "FILE", conflicts_with = "check_config")]
+    pub import: Option<PathBuf>,
 }
 
 /// Settings with where they came from.
@@ -54,6 +58,8 @@ pub struct Loaded {
     pub development: Option<DevFiles>,
     /// Whether a log that was in use and is gone is given up.
     pub give_up_log: bool,
+    /// What is to be taken in at the start.
+    pub import: Option<PathBuf>,
 }
 
 /// Why a configuration cannot be served.
@@ -143,6 +149,7 @@ pub fn load(args: &Args) -> Result<Loaded, ConfigError> {
         file,
         development,
         give_up_log: args.give_up_log,
+        import: args.import.clone(),
     })
 }
 

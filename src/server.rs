@@ -6,6 +6,7 @@
 
 mod aclfile;
 mod boot;
+mod import;
 mod in_use;
 mod limits;
 mod load;

@@ -21,6 +21,9 @@ mod stream;
 mod talk;
 mod tap;
 
+pub use copy::ask_all;
+pub use tap::{Broken, Tap};
+
 use std::cell::RefCell;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -30,12 +33,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use copy::{Keeper, SIGN, ask_all};
+use copy::{Keeper, SIGN};
 use link::{Await, Link, wait};
 use note::Note;
 use stream::{Cutter, What};
 use talk::{Begin, Bulk, Heard, Talk, Us, request};
-use tap::Tap;
 
 use crate::settings::{Settings, Source};
 use crate::worker::follow::{Held, Order, Orders, Stage, Tell};

@@ -21,6 +21,8 @@ use crate::worker::shared::Shared;
 /// Bytes and units that may be under way to the cores before no more is taken from the link.
 const MOST_BYTES: usize = 1 << 20;
 const MOST_UNITS: usize = 16 << 10;
+/// Bytes that are gathered before they are sent, where nobody waits for an answer.
+const PIECE: usize = 64 << 10;
 
 /// Why the way is no more.
 #[derive(Debug, PartialEq, Eq)]
@@ -220,6 +222,35 @@ impl Tap {
                 next = Instant::now() + every;
                 meanwhile().map_err(Broken::Closed)?;
             }
+        }
+    }
+
+    /// Puts a command in that is no part of the history, and waits while too many are under way, calling `meanwhile` about
+    /// every `every`, which may give up.
+    ///
+    /// # Errors
+    /// As [`Tap::settle`], of this command or of one before.
+    pub fn hand(
+        &mut self,
+        words: &[&[u8]],
+        every: Duration,
+        meanwhile: &mut dyn FnMut() -> Result<(), String>,
+    ) -> Result<(), Broken> {
+        let name = words.first().copied().unwrap_or_default();
+        let name = String::from_utf8_lossy(name).to_lowercase();
+        let place = self.place;
+        self.put(&request(words), 1, name, place);
+        // Each of them on its own would cost two calls of the system.
+        if self.output.len() < PIECE && self.has_room() {
+            return Ok(());
+        }
+        loop {
+            self.pump()?;
+            if self.has_room() {
+                return Ok(());
+            }
+            wait(&[self.awaits()], every).map_err(|e| Broken::Closed(e.to_string()))?;
+            meanwhile().map_err(Broken::Closed)?;
         }
     }
 

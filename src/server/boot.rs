@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::waiting::{Progress, WaitingRoom};
-use super::{aclfile, in_use, limits, load};
+use super::{aclfile, import, in_use, limits, load};
 use crate::config::Loaded;
 use crate::envelope::provider::file::FileProvider;
 use crate::envelope::{Keyring, Provider};
@@ -21,7 +21,7 @@ use crate::net::tls::{Identity, Options};
 use crate::settings::{Settings, TlsVersion};
 use crate::worker::carrier::Carrier;
 use crate::worker::checkpoint::Place;
-use crate::worker::follow::Follow;
+use crate::worker::follow::{Follow, Held};
 use crate::worker::logdrive::OpenLog;
 use crate::worker::mesh::{Inbox, Mesh};
 use crate::worker::shared::{Front, Setup, Shared};
@@ -228,10 +228,15 @@ pub fn boot(
         .join()
         .unwrap_or_else(|_| Err("io_uring cannot be tried".to_owned()))?;
     let lock = lock(&settings.server.data_dir)?;
-    let held = replication::resume(Arc::make_mut(&mut settings))?;
+    import::unfinished(&settings.server.data_dir)?;
+    let mut held = replication::resume(Arc::make_mut(&mut settings))?;
     let identity = identity(&settings)?;
     let users = aclfile::read(&settings)?;
     let provider = provider(&settings)?;
+    let import = match &loaded.import {
+        Some(path) => Some(import::Import::open(path, &settings, provider.clone())?),
+        None => None,
+    };
     for &ip in &settings.server.bind {
         if settings.tls.enabled {
             free_port(ip, settings.tls.port).map_err(|e| format!("TLS port: {e}"))?;
@@ -269,6 +274,14 @@ pub fn boot(
     );
     room.close();
     let mut loading = loading?;
+    if let Some(import) = &import {
+        let shards = loading.cores.iter_mut();
+        import.begin(shards.flat_map(|core| core.keyspace.present()))?;
+        // Until it is done this is as a replica that has a part of what it follows.
+        let settings = Arc::make_mut(&mut settings);
+        settings.replication.replicaof = Some(import::source());
+        held = Held::Half;
+    }
     let logs = loading
         .cores
         .iter_mut()
@@ -330,8 +343,20 @@ pub fn boot(
             .recv()
             .unwrap_or_else(|_| Err("a core ended before it was ready".to_owned()))?;
     }
-    replication::start(shared.clone(), orders)?;
-    announce(loaded, shards);
+    match import {
+        None => {
+            replication::start(shared.clone(), orders)?;
+            announce(loaded, shards);
+        }
+        Some(import) => {
+            let (shared, loaded) = (shared.clone(), loaded.clone());
+            let begin = move || import.run(shared, orders, || announce(&loaded, shards));
+            std::thread::Builder::new()
+                .name("import".into())
+                .spawn(begin)
+                .map_err(|e| format!("the thread that imports cannot start: {e}"))?;
+        }
+    }
     Ok(Running {
         shared,
         identity,

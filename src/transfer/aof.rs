@@ -97,7 +97,8 @@ impl<R: BufRead> Commands<R> {
                     [b'$', len @ ..] => self.number(len, at, room)?,
                     _ => return Err(AofError::Damaged(at)),
                 };
-                room -= len;
+                // What an argument takes beside its bytes counts too.
+                room = room.saturating_sub(len + size_of::<Vec<u8>>());
                 args.push(self.bytes(len)?);
                 let at = self.at;
                 if self.bytes(2)? != b"\r\n" {
@@ -209,7 +210,7 @@ mod tests {
             (&b"SET a b\r\n"[..], 0),
             (b"*0\r\n", 0),
             (b"*-1\r\n", 0),
-            (b"*1048577\r\n", 0),
+            (b"*99999999999\r\n", 0),
             (b"*1\n$4\r\nPING\r\n", 0),
             (b"*1\r\n:4\r\n", 4),
             (b"*1\r\n$-1\r\n", 4),

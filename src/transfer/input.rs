@@ -18,6 +18,31 @@ const PIECE: usize = 256 << 10;
 /// Longest manifest.
 const MANIFEST: u64 = 1 << 20;
 
+/// Commands that change what a connection is or ends it, and those that answer otherwise than once: no log has them.
+const NOT_OF_A_LOG: [&str; 21] = [
+    "asking",
+    "auth",
+    "client",
+    "hello",
+    "monitor",
+    "psubscribe",
+    "psync",
+    "punsubscribe",
+    "quit",
+    "readonly",
+    "readwrite",
+    "replicaof",
+    "replconf",
+    "reset",
+    "shutdown",
+    "slaveof",
+    "ssubscribe",
+    "subscribe",
+    "sunsubscribe",
+    "sync",
+    "unsubscribe",
+];
+
 /// Where a step stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -61,6 +86,8 @@ pub enum InputError {
     Rdb(Arc<Path>, FileError),
     /// A log of commands.
     Aof(Arc<Path>, AofError),
+    /// A command that no log of changes has.
+    Command(Place, String),
     /// More stands behind an RDB file that does not say that commands follow.
     More(Place),
 }
@@ -71,6 +98,9 @@ impl fmt::Display for InputError {
             InputError::Open(path, why) => write!(f, "{}: {why}", path.display()),
             InputError::Rdb(path, e) => write!(f, "{}, {e}", path.display()),
             InputError::Aof(path, e) => write!(f, "{}: {e}", path.display()),
+            InputError::Command(place, name) => {
+                write!(f, "{place}: {name} is no command that a log of changes has")
+            }
             InputError::More(place) => write!(f, "{place}: something follows the RDB file"),
         }
     }
@@ -281,7 +311,7 @@ impl Input {
                     };
                     match next {
                         Ok(Some(args)) => {
-                            self.note(&place, &args);
+                            self.note(&place, &args)?;
                             self.now = Some((path, Reads::Aof(commands)));
                             return Ok(Some((place, Step::Command(args))));
                         }
@@ -306,16 +336,19 @@ impl Input {
         }
     }
 
-    fn note(&mut self, place: &Place, args: &[Vec<u8>]) {
-        let is = |word: &[u8]| {
-            args.first()
-                .is_some_and(|name| name.eq_ignore_ascii_case(word))
-        };
-        if is(b"multi") {
-            self.open = Some(place.clone());
-        } else if is(b"exec") || is(b"discard") {
-            self.open = None;
+    /// Looks at a command: whether it may be there, and where a transaction begins and ends.
+    fn note(&mut self, place: &Place, args: &[Vec<u8>]) -> Result<(), InputError> {
+        let name = args.first().map(|name| name.to_ascii_lowercase());
+        let name = String::from_utf8(name.unwrap_or_default()).unwrap_or_default();
+        match name.as_str() {
+            "multi" => self.open = Some(place.clone()),
+            "exec" | "discard" => self.open = None,
+            name if NOT_OF_A_LOG.contains(&name) => {
+                return Err(InputError::Command(place.clone(), name.to_owned()));
+            }
+            _ => {}
         }
+        Ok(())
     }
 
     /// What comes next of an RDB file that needs to be told.
@@ -467,6 +500,13 @@ mod tests {
                 (Some("DISCARD"), None)
             );
         }
+        std::fs::write(path("odd.aof"), b"*1\r\n$8\r\nShutdown\r\n").unwrap();
+        assert!(
+            told("odd.aof")
+                .1
+                .unwrap()
+                .contains("byte 0: shutdown is no command")
+        );
         assert!(told("text").1.unwrap().contains("neither"));
         assert!(told("missing").1.unwrap().contains("missing: "));
         assert!(told(".").1.unwrap().contains("no manifest"));

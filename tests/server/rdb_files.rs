@@ -644,3 +644,90 @@ fn keys_that_stay_are_in_an_export_once_whatever_moves_meanwhile() {
         assert!(mover.join().expect("it moves") > 0);
     });
 }
+
+#[test]
+fn a_server_starts_with_the_data_of_a_file_or_not_at_all() {
+    let redis = Redis::start();
+    let mut there = redis.connect();
+    fill(&mut there);
+    let known = content(&mut there, &DATABASES);
+    let mut home = Home::new();
+    home.shards(2).fsync("always");
+    let import = |home: &Home, file: &Path| {
+        let mut command = home.command();
+        command.arg("--import").arg(file);
+        command
+    };
+    let file = stored("redis-7.0.rdb");
+    let server = home.try_start_as(import(&home, &file)).expect("it starts");
+    same(&content(&mut server.connect(), &DATABASES), &known);
+    let mut here = server.connect();
+    assert_eq!(here.figure("replication", "role"), "master");
+    assert_eq!(here.say("SET written yes PX 100"), Value::ok());
+    std::thread::sleep(Duration::from_millis(150));
+    assert_eq!(here.say("EXISTS written"), Value::Int(0));
+    server.kill9();
+    let (_, told) = home.refused_as(import(&home, &file));
+    assert!(told.contains("holds data already"), "{told}");
+    let server = home.start();
+    same(&content(&mut server.connect(), &DATABASES), &known);
+    let sealed = home.path().join("sealed");
+    fine(&cli(
+        &server,
+        &["export", "--key-file", text(&home.kek()), text(&sealed)],
+    ));
+    drop(server);
+
+    // A sealed export, under the server's own Kek.
+    std::fs::remove_dir_all(home.data()).expect("the data");
+    let server = home
+        .try_start_as(import(&home, &sealed))
+        .expect("it starts");
+    same(&content(&mut server.connect(), &DATABASES), &known);
+    drop(server);
+
+    // What ends early makes no server, nor does what it left behind.
+    std::fs::remove_dir_all(home.data()).expect("the data");
+    let whole = std::fs::read(&file).expect("the file");
+    let cut = home.path().join("cut.rdb");
+    std::fs::write(&cut, &whole[..whole.len() - 9]).expect("a file");
+    let (_, told) = home.refused_as(import(&home, &cut));
+    assert!(
+        told.contains("cut.rdb, at byte") && told.contains("of no use"),
+        "{told}"
+    );
+    for command in [home.command(), import(&home, &file)] {
+        let (_, told) = home.refused_as(command);
+        assert!(
+            told.contains("did not come to its end") && told.contains("cut.rdb"),
+            "{told}"
+        );
+    }
+
+    // A log is played to its end before anything in it expires.
+    std::fs::remove_dir_all(home.data()).expect("the data");
+    let log = home.path().join("log.aof");
+    let mut bytes = Vec::new();
+    for line in [
+        "SELECT 3",
+        "SET sliding 1 PXAT 1000",
+        "PEXPIREAT sliding 4102444800000",
+        "SET gone 1 PXAT 1000",
+        "MULTI",
+        "RPUSH list a b",
+        "EXEC",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        bytes.extend(crate::common::wire::command(&words));
+    }
+    std::fs::write(&log, bytes).expect("a file");
+    let server = home.try_start_as(import(&home, &log)).expect("it starts");
+    let mut here = server.connect();
+    here.say("SELECT 3");
+    assert_eq!(
+        here.say("PEXPIRETIME sliding"),
+        Value::Int(4_102_444_800_000)
+    );
+    assert_eq!(here.say("EXISTS gone"), Value::Int(0));
+    assert_eq!(here.say("LLEN list"), Value::Int(2));
+}

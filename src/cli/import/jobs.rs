@@ -17,31 +17,6 @@ const COMMANDS: usize = 1000;
 /// Bytes after which a batch is sent.
 const BYTES: usize = 4 << 20;
 
-/// Commands that change what a connection is or ends it, and those that answer otherwise than once: no log has them.
-const NOT_OF_A_LOG: [&str; 21] = [
-    "asking",
-    "auth",
-    "client",
-    "hello",
-    "monitor",
-    "psubscribe",
-    "psync",
-    "punsubscribe",
-    "quit",
-    "readonly",
-    "readwrite",
-    "replicaof",
-    "replconf",
-    "reset",
-    "shutdown",
-    "slaveof",
-    "ssubscribe",
-    "subscribe",
-    "sunsubscribe",
-    "sync",
-    "unsubscribe",
-];
-
 /// What is to be kept to.
 pub(super) struct Rules {
     /// Whether keys that exist are replaced.
@@ -269,11 +244,6 @@ impl Maker<'_> {
         let name = name
             .and_then(|name| String::from_utf8(name).ok())
             .unwrap_or_default();
-        if NOT_OF_A_LOG.contains(&name.as_str()) {
-            return Err(format!(
-                "{place}: {name} is no command that a log of changes has"
-            ));
-        }
         if name == "select" {
             let db = args
                 .get(1)
