@@ -1,6 +1,6 @@
 //! How a replica and its master make themselves known to each other, as a state machine: a line comes in, a line goes out.
 //!
-//! PING; AUTH, if there is a password; REPLCONF with the port and with what we can take; PSYNC with the history and the
+//! PING; AUTH, if there is a password; REPLCONF with the port, what we can take and, for Valkey, a version; PSYNC with the history and the
 //! place in it from which we want to go on, or with neither. The answer to PSYNC is a copy of everything or the commands
 //! from there on.
 //!
@@ -22,6 +22,9 @@ pub struct Us {
     /// The history that we have, and the place in it up to which we have it.
     pub place: Option<(String, u64)>,
 }
+
+/// Valkey writes its copy in the form that a replica of this version of it reads. Redis does not know the question.
+const AS_VALKEY: &[u8] = b"9.0.0";
 
 /// What the other server begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,7 @@ enum State {
     Auth,
     Port,
     Capa,
+    Version,
     Psync,
 }
 
@@ -153,16 +157,22 @@ impl Talk {
             )),
             State::Auth => Ok(self.say_port()),
             // What it does not know of REPLCONF it need not know, but for who may not say it.
-            State::Port | State::Capa if text.starts_with(b"NOPERM") => Err(format!(
-                "its user may not replicate; it needs +psync +replconf +ping: {}",
-                shown(text)
-            )),
+            State::Port | State::Capa | State::Version if text.starts_with(b"NOPERM") => {
+                Err(format!(
+                    "its user may not replicate; it needs +psync +replconf +ping: {}",
+                    shown(text)
+                ))
+            }
             State::Port => {
                 self.state = State::Capa;
                 let words: [&[u8]; 5] = [b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"];
                 Ok(Heard::Say(request(&words)))
             }
             State::Capa => {
+                self.state = State::Version;
+                Ok(Heard::Say(request(&[b"REPLCONF", b"version", AS_VALKEY])))
+            }
+            State::Version => {
                 self.state = State::Psync;
                 Ok(Heard::Say(match &self.who.place {
                     None => request(&[b"PSYNC", b"?", b"-1"]),
@@ -253,7 +263,9 @@ mod tests {
         assert_eq!(first, b"*1\r\n$4\r\nPING\r\n");
         assert_eq!(talk.hear(b"+PONG"), Ok(say("REPLCONF listening-port 6380")));
         assert_eq!(talk.hear(b"+OK"), Ok(say("REPLCONF capa eof capa psync2")));
-        assert_eq!(talk.hear(b"+OK"), Ok(say("PSYNC ? -1")));
+        assert_eq!(talk.hear(b"+OK"), Ok(say("REPLCONF version 9.0.0")));
+        let unknown = b"-ERR Unrecognized REPLCONF option: version";
+        assert_eq!(talk.hear(unknown), Ok(say("PSYNC ? -1")));
         assert_eq!(talk.hear(b""), Ok(Heard::Wait));
         let line = format!("+FULLRESYNC {REPLID} 4711");
         let copy = Begin::Copy {
@@ -277,6 +289,7 @@ mod tests {
             talk.hear(b"-ERR Unrecognized REPLCONF option: capa"),
             Ok(Heard::Say(_))
         ));
+        assert!(matches!(talk.hear(b"+OK"), Ok(Heard::Say(_))));
         assert_eq!(talk.hear(b"+OK"), Ok(say(&format!("PSYNC {REPLID} 4712"))));
         let go_on = Begin::GoOn { replid: None };
         assert_eq!(talk.hear(b"+CONTINUE"), Ok(Heard::Begin(go_on)));
@@ -298,10 +311,10 @@ mod tests {
         assert!(asks.contains("masterauth is empty"), "{asks}");
         let wrong = heard("x", &["+PONG", "-WRONGPASS invalid username-password pair"]);
         assert!(wrong.contains("WRONGPASS"), "{wrong}");
-        let psync = ["+PONG", "+OK", "+OK", "-NOMASTERLINK Can't SYNC"];
+        let psync = ["+PONG", "+OK", "+OK", "+OK", "-NOMASTERLINK Can't SYNC"];
         assert!(heard("", &psync).contains("NOMASTERLINK"));
         for odd in ["+CONTINUE", "+FULLRESYNC x 1", "+FULLRESYNC", "+OK"] {
-            assert!(heard("", &["+PONG", "+OK", "+OK", odd]).contains("not known"));
+            assert!(heard("", &["+PONG", "+OK", "+OK", "+OK", odd]).contains("not known"));
         }
         let may_not = heard("", &["+PONG", "-NOPERM this user has no permissions"]);
         assert!(may_not.contains("+psync"), "{may_not}");
