@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use super::link::{Link, wait};
 use super::talk::{Bulk, MARK};
 use super::tap::{Broken, Tap};
-use super::{Desk, Lost};
+use super::{Desk, Lost, incomplete};
 use crate::rdb::file::{FileReader, Item};
 use crate::resp::number::parse_i64;
 use crate::shard::Dump;
+use crate::worker::follow::{Held, Order};
 use crate::worker::gather::{Answer, Asker, Question};
 use crate::worker::inlet::{Arrived, Inlet, weight};
 use crate::worker::message::Message;
@@ -51,9 +52,19 @@ impl<'k> Keeper<'k> {
     /// # Errors
     /// Why there is no point in going on: an order, or a link that is broken.
     fn look(&self) -> Result<(), String> {
-        if self.desk.borrow_mut().ordered() {
-            return Err("something else is wanted".into());
+        let mut desk = self.desk.borrow_mut();
+        if desk.ordered() {
+            let half = self.shared.follow.told().held == Held::Half;
+            match desk.next.take() {
+                // That cannot be, and the copy goes on.
+                Some(Order::Leave(tell)) if half => tell(Err(incomplete(self.shared))),
+                order => {
+                    desk.next = order;
+                    return Err("something else is wanted".into());
+                }
+            }
         }
+        drop(desk);
         let now = Instant::now();
         if now >= self.next.get() {
             self.next.set(now + SIGN);

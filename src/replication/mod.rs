@@ -38,6 +38,7 @@ use link::{Await, Link, wait};
 use note::Note;
 use stream::{Cutter, What};
 use talk::{Begin, Bulk, Heard, Talk, Us, request};
+use tap::Ending;
 
 use crate::settings::{Settings, Source};
 use crate::worker::follow::{Held, Order, Orders, Stage, Tell};
@@ -152,6 +153,7 @@ pub fn start(shared: Arc<Shared>, orders: Orders) -> Result<(), String> {
         shared,
         dir,
         tap: None,
+        ending: Vec::new(),
         history: None,
         said: String::new(),
         pause: COPY_PAUSE.0,
@@ -169,6 +171,9 @@ struct Follower {
     dir: PathBuf,
     /// The way into the cores, while what they hold is true up to the place that it is at.
     tap: Option<Tap>,
+    /// Ways that were given up. Before a copy comes they have to be at their end, or what they still carry out would be
+    /// in it.
+    ending: Vec<Ending>,
     /// The name of the history that the place is in.
     history: Option<String>,
     /// What was last said of a link that broke, so that it is said once.
@@ -187,8 +192,7 @@ impl Follower {
                     Lost::Link(why) => self.lost(&source, &why, PAUSE),
                     Lost::Copy(why) => {
                         // What is here is not what the other server has.
-                        self.tap = None;
-                        self.history = None;
+                        self.give_up();
                         let pause = self.pause;
                         self.pause = (pause * 2).min(COPY_PAUSE.1);
                         self.lost(&source, &why, pause)
@@ -229,6 +233,32 @@ impl Follower {
             self.said = why.to_owned();
         }
         pause
+    }
+
+    /// Gives up the way into the cores, and with it the place in the history.
+    fn give_up(&mut self) {
+        self.history = None;
+        self.ending.extend(self.tap.take().map(Tap::end));
+    }
+
+    /// Waits until nothing is carried out any more of what came before.
+    fn end_all(&mut self) -> Result<(), Lost> {
+        let until = Instant::now() + LAST_WORDS;
+        loop {
+            self.ending.retain_mut(|ending| !ending.is_over());
+            let Some(first) = self.ending.first() else {
+                return Ok(());
+            };
+            if self.desk.borrow_mut().ordered() {
+                return Err(Lost::Ordered);
+            }
+            if Instant::now() >= until {
+                let why = "what came before is still being carried out";
+                return Err(Lost::Link(why.into()));
+            }
+            wait(&[first.awaits()], Duration::from_millis(50))
+                .map_err(|e| Lost::Link(e.to_string()))?;
+        }
     }
 
     fn stage(&self, stage: Stage) {
@@ -309,8 +339,7 @@ impl Follower {
 
     /// What is here is no longer what the other server has: it is closed until a new copy has come.
     fn untrue(&mut self, why: &str) -> Lost {
-        self.tap = None;
-        self.history = None;
+        self.give_up();
         let source = {
             let mut told = self.shared.follow.told();
             told.held = Held::Half;
@@ -382,8 +411,7 @@ impl Follower {
         replid: String,
         offset: u64,
     ) -> Result<(), Lost> {
-        self.history = None;
-        self.tap = None;
+        self.give_up();
         self.stage(Stage::Sync);
         let settings = self.shared.settings();
         let bulk: Bulk = loop {
@@ -395,6 +423,7 @@ impl Follower {
         tracing::info!("following {source}: a copy of everything comes");
         let started = Instant::now();
         let shared = self.shared.clone();
+        self.end_all()?;
         let mut tap = Tap::open(&shared, source).map_err(Lost::Link)?;
         let half = Note::Follows(source.clone(), Held::Half);
         let mut begun = || {
@@ -404,7 +433,10 @@ impl Follower {
             Ok(())
         };
         let keeper = Keeper::new(link, &self.desk, &shared);
-        copy::take(&keeper, &mut tap, &bulk, &mut begun)?;
+        if let Err(lost) = copy::take(&keeper, &mut tap, &bulk, &mut begun) {
+            self.ending.push(tap.end());
+            return Err(lost);
+        }
         let whole = Note::Follows(source.clone(), Held::Whole);
         note::store(&self.dir, &whole).map_err(Lost::Copy)?;
         (tap.place, tap.handed) = (offset, offset);
@@ -512,8 +544,7 @@ impl Follower {
             tell(Err(format!("ERR {why}")));
             return;
         }
-        self.tap = None;
-        self.history = None;
+        self.give_up();
         self.said.clear();
         self.pause = COPY_PAUSE.0;
         {
@@ -544,13 +575,7 @@ impl Follower {
             return;
         }
         if self.shared.follow.told().held == Held::Half {
-            let why = told.trouble.unwrap_or_else(|| "it is still coming".into());
-            let note = note::path(&self.dir);
-            tell(Err(format!(
-                "ERR the copy of {source} is not complete: {why}. To have what there is of it all the same, stop this \
-                 server, remove {} and start it",
-                note.display()
-            )));
+            tell(Err(incomplete(&self.shared)));
             return;
         }
         // What spans shards is logged as one from now on; what came before is safe in every log before that.
@@ -563,8 +588,7 @@ impl Follower {
             return;
         }
         let place = self.tap.as_ref().map(|tap| tap.place);
-        self.tap = None;
-        self.history = None;
+        self.give_up();
         {
             let mut told = self.shared.follow.told();
             told.source = None;
@@ -606,6 +630,19 @@ impl Follower {
             }
         })
     }
+}
+
+/// Why REPLICAOF NO ONE is refused while there is only a part of a copy, and the way out.
+fn incomplete(shared: &Shared) -> String {
+    let told = shared.follow.told().clone();
+    let source = told.source.map(|s| s.to_string()).unwrap_or_default();
+    let why = told.trouble.unwrap_or_else(|| "it is still coming".into());
+    let note = note::path(&shared.settings().server.data_dir);
+    format!(
+        "ERR the copy of {source} is not complete: {why}. To have what there is of it all the same, stop this server, \
+         remove {} and start it",
+        note.display()
+    )
 }
 
 /// Hands what has come to the cores, unit by unit or several together.

@@ -254,6 +254,13 @@ impl Tap {
         }
     }
 
+    /// Gives the way up: what the cores have of it they carry out, and nothing more comes.
+    pub fn end(self) -> Ending {
+        // Fails when the cores have closed it, and then it has ended.
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+        Ending(self.socket)
+    }
+
     /// Has one command carried out that is no part of the history.
     ///
     /// # Errors
@@ -268,5 +275,30 @@ impl Tap {
         let place = self.place;
         self.put(&request(words), 1, name, place);
         self.settle(every, meanwhile)
+    }
+}
+
+/// A way that was given up, on which the cores may still have something to carry out.
+pub struct Ending(UnixStream);
+
+impl Ending {
+    /// Whether they have carried it out.
+    pub fn is_over(&mut self) -> bool {
+        let mut piece = [0; 16 << 10];
+        loop {
+            match self.0.read(&mut piece) {
+                Ok(n) if n > 0 => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return false,
+                _ => return true,
+            }
+        }
+    }
+
+    /// What to wait for.
+    pub fn awaits(&self) -> Await<'_> {
+        Await {
+            fd: self.0.as_fd(),
+            on: (true, false),
+        }
     }
 }
