@@ -217,10 +217,15 @@ fn missing_files(settings: &Settings) -> Vec<Complaint> {
     let mut out = Vec::new();
     let tls = &settings.tls;
     let serves_tls = tls.enabled || (settings.metrics.port != 0 && settings.metrics.tls);
+    let link = &settings.replication;
+    let follows = link.replicaof.is_some() && link.tls;
     let named = [
         ("tls.cert_file", &tls.cert_file, serves_tls),
         ("tls.key_file", &tls.key_file, serves_tls),
         ("tls.ca_file", &tls.ca_file, serves_tls),
+        ("replication.ca_file", &link.ca_file, follows),
+        ("replication.cert_file", &link.cert_file, follows),
+        ("replication.key_file", &link.key_file, follows),
     ];
     for (setting, path, used) in named {
         if let Some(path) = path.as_ref().filter(|_| used)
@@ -415,6 +420,17 @@ mod tests {
             &format!("[auth]\nrequirepass = \"x\"\nrequirepass_file = {secret:?}\n"),
         );
         assert!(read(&path).unwrap_err().to_string().contains("keep one"));
+        let path = write(
+            dir.path(),
+            &format!("[replication]\nmasterauth_file = {secret:?}\n"),
+        );
+        let settings = read(&path).unwrap();
+        assert!(settings.replication.masterauth.matches(b"open sesame"));
+        let rewritten = settings.rewrite(&std::fs::read_to_string(&path).unwrap());
+        assert!(
+            !rewritten.unwrap().contains("sesame"),
+            "it stays in its file"
+        );
         std::fs::write(&secret, "").unwrap();
         let path = write(
             dir.path(),

@@ -179,7 +179,7 @@ impl Settings {
         }
         if !self.replication.tls {
             out.push(
-                "replication.tls: a server is followed in PLAINTEXT: keys, values and masterauth can be read on the way"
+                "replication.tls: a server that is followed is spoken to in PLAINTEXT: keys, values and masterauth can be read on the way"
                     .into(),
             );
         }
