@@ -1,6 +1,7 @@
-"""Opens logs and exports that Ferrite wrote, with nothing but the Kek and the FORMAT.md pages.
+"""Opens logs, checkpoints and exports that Ferrite wrote, with nothing but the Kek and the FORMAT.md pages.
 
-    decrypt.py DATA_DIR KEK_FILE      JSON lines: every record in order, then the state they make
+    decrypt.py DATA_DIR KEK_FILE      JSON lines: the checkpoint gone on from (0: none), every record in order, then
+                                      the state they make
     decrypt.py --export FILE KEK_FILE     the content of a sealed export, an RDB file, to standard output
     decrypt.py --vectors SRC_DIR      holds this reader against the test vectors of the pages
     decrypt.py --nonces KEK_FILE DIR...   reads copies of data directories, taken at any time of any of them: no
@@ -11,7 +12,7 @@ import json
 import os
 import sys
 
-from reader import export, keyring, log, seal
+from reader import checkpoint, export, keyring, log, seal
 from reader.effects import Store
 
 
@@ -24,12 +25,14 @@ def open_ring(data_dir, kek_file):
 
 def listing(data_dir, kek_file):
     store = Store()
-    reader = log.Reader(data_dir, open_ring(data_dir, kek_file))
+    ring = open_ring(data_dir, kek_file)
+    base, records = checkpoint.recover(data_dir, ring, log.Reader(data_dir, ring))
+    print(json.dumps({"checkpoint": base.number}))
 
     def plain(field):
         return field.hex() if isinstance(field, bytes) else field
 
-    for run, core, lsn, whole, effect in reader.records():
+    for run, core, lsn, whole, effect in records:
         store.apply(effect)
         print(json.dumps({"run": run, "core": core, "lsn": lsn, "transaction": whole, "effect": [plain(f) for f in effect]}))
     for (db, key), (value, expire) in sorted(store.keys.items()):
@@ -44,6 +47,7 @@ def check(src):
     seal.check_vectors(page("seal"))
     keyring.check_vectors(page("envelope"))
     log.check_vectors(page("log"))
+    checkpoint.check_vectors(page("checkpoint"))
     export.check_vectors(page("transfer"))
     print("all vectors agree")
 
@@ -73,8 +77,9 @@ def nonces(kek_file, directories):
         before = len(watch.seen)
         for message in ring.messages:
             watch.note(*message)
-        for message in log.Reader(directory, ring).messages():
-            watch.note(*message)
+        for reader in (log.Reader(directory, ring), checkpoint.Directory(directory, ring)):
+            for message in reader.messages():
+                watch.note(*message)
         print(f"{directory}: {len(watch.seen) - before} messages not seen before")
     keys = len({key for key, _ in watch.seen})
     print(f"{len(watch.seen)} messages under {keys} keys, {len(watch.reused)} nonces used twice")

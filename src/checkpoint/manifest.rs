@@ -189,15 +189,30 @@ impl Manifest {
     /// # Errors
     /// No randomness.
     pub fn seal(&self, dek: &Dek, backend: Backend, node: &[u8; 16]) -> Result<Sealed, NotSealed> {
-        let text = self.encode();
-        let len = round_up(TEXT + text.len());
-        let bound = bound(dek.algorithm, &dek.id, node, self.number, len as u64);
-        let (mut key, salt) = dek
+        let bound = self.bound(dek, node);
+        let (key, salt) = dek
             .file_key_for_writing(backend, LABEL, &bound)
             .map_err(NotSealed::Random)?;
+        self.seal_with(key, &salt, &bound)
+    }
+
+    /// What its key is bound to.
+    pub(super) fn bound(&self, dek: &Dek, node: &[u8; 16]) -> [u8; BOUND] {
+        let len = round_up(TEXT + HEAD + PART * self.parts.len());
+        bound(dek.algorithm, &dek.id, node, self.number, len as u64)
+    }
+
+    pub(super) fn seal_with(
+        &self,
+        mut key: FileKey,
+        salt: &[u8; 32],
+        bound: &[u8; BOUND],
+    ) -> Result<Sealed, NotSealed> {
+        let text = self.encode();
+        let len = round_up(TEXT + text.len());
         let mut buf = AlignedBuf::new(len);
-        buf[..BOUND].copy_from_slice(&bound);
-        buf[SALT..SALT + 32].copy_from_slice(&salt);
+        buf[..BOUND].copy_from_slice(bound);
+        buf[SALT..SALT + 32].copy_from_slice(salt);
         buf[COMMITMENT..COMMITMENT + 32].copy_from_slice(key.commitment());
         buf[TEXT..TEXT + text.len()].copy_from_slice(&text);
         let (aad, rest) = buf.split_at_mut(AAD);

@@ -143,3 +143,6 @@ pub fn remove_below<D: Disk>(disk: &D, number: u64) {
     old.dedup();
     old.into_iter().for_each(|of| remove(disk, of));
 }
+
+#[cfg(test)]
+mod tests;

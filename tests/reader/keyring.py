@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from .seal import AES, Cursor, FileKey, Refused, crc32c, hkdf_expand, hkdf_extract, vectors
 
 PURPOSES = {1: "aof", 2: "checkpoint", 3: "warm", 4: "cold", 5: "backup", 6: "replication"}
+NUMBERS = {purpose: number for number, purpose in PURPOSES.items()}
 STATES = {1: "active", 2: "retiring", 3: "destroyed"}
 
 

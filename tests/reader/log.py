@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from .effects import effects
+from .keyring import NUMBERS, Dek
 from .seal import AES, CHACHA, OFF, Cursor, FileKey, Refused, crc32c, vectors
 
 BLOCK = 4096
@@ -52,9 +53,9 @@ class Frame:
 
 
 class Segment:
-    """One segment file: its header, and its key."""
+    """One segment file of a log, or of a part of a checkpoint: its header, and its key."""
 
-    def __init__(self, name, data, ring):
+    def __init__(self, name, data, ring, label=b"ferrite log segment", purpose="aof"):
         self.name, self.data = name, data
         c = Little(data)
         if data[:8] != b"FERRSEG1" or crc32c(data[:4092]) != int.from_bytes(data[4092:4096], "little"):
@@ -76,8 +77,8 @@ class Segment:
         self.id = self.salt[:16]
         if self.core >= self.cores:
             raise Refused(f"{name}: core")
-        self.key = FileKey(secret_of(name, self.algorithm, self.dek_id, self.node, self.core, ring), self.algorithm,
-                           b"ferrite log segment", self.salt, data[:256])
+        secret = secret_of(name, self.algorithm, self.dek_id, self.node, self.core, ring, purpose)
+        self.key = FileKey(secret, self.algorithm, label, self.salt, data[:256])
         if self.key.commitment != commitment:
             raise Refused(f"{name}: commitment")
 
@@ -133,16 +134,16 @@ class Unwritten(Exception):
     """A segment file that was made and not begun."""
 
 
-def secret_of(name, algorithm, dek_id, node, core, ring):
+def secret_of(name, algorithm, dek_id, node, core, ring, purpose="aof"):
     """The Dek's secret that a header names."""
     if algorithm == OFF:
-        if dek_id != bytes(13) + b"\x01" + core.to_bytes(2, "big"):
+        if dek_id != bytes(13) + bytes([NUMBERS[purpose]]) + core.to_bytes(2, "big"):
             raise Refused(f"{name}: Dek of an unsealed file")
         return bytes(32)
     dek = ring.deks.get(dek_id)
     if dek is None or dek.secret is None:
         raise Refused(f"{name}: no such Dek")
-    if (dek.algorithm, dek.purpose, dek.core) != (algorithm, "aof", core) or node != ring.node:
+    if (dek.algorithm, dek.purpose, dek.core) != (algorithm, purpose, core) or node != ring.node:
         raise Refused(f"{name}: a Dek, core or node that does not fit")
     return dek.secret
 
@@ -201,59 +202,34 @@ class Log:
     opening: bytes = b""
 
 
-class Reader:
-    """A data directory's log."""
+class Chains:
+    """The segments of a directory, and how a chain of them is read."""
 
-    def __init__(self, data_dir, ring):
-        self.directory = os.path.join(data_dir, "log")
-        self.ring = ring
-        self.segments, self.anchors, self.unwritten = {}, {}, []
-        for name in sorted(os.listdir(self.directory)):
-            path = os.path.join(self.directory, name)
+    def __init__(self, directory, ring, kinds, **of):
+        self.directory, self.ring, self.kinds = directory, ring, kinds
+        self.segments, self.unwritten = {}, []
+        for name in sorted(os.listdir(directory)):
             if match := NAME.fullmatch(name):
                 place = tuple(int(x) for x in match.groups())
-                with open(path, "rb") as f:
-                    data = f.read()
                 try:
-                    segment = Segment(name, data, ring)
+                    segment = Segment(name, self.content(name), ring, **of)
                 except Unwritten:
                     self.unwritten.append(place)
                     continue
                 if (segment.run, segment.core, segment.seq) != place:
                     raise Refused(f"{name} says it is {segment.run}-{segment.core}-{segment.seq}")
                 self.segments[place] = segment
-            elif re.fullmatch(r"\d{5,}\.anchor", name):
-                with open(path, "rb") as f:
-                    slots = anchor_slots(name, f.read(), ring)
-                if not slots:
-                    raise Refused(f"{name}: no slot opens")
-                self.anchors[int(name.split(".")[0])] = slots
 
-    def runs(self):
-        """The runs that count, oldest first: (run, {core: end or None})."""
-        newest = max((slots[0].run for slots in self.anchors.values()), default=0)
-        begin = self.anchors[0][0].begin_run if 0 in self.anchors else 0
-        out, run, ends = [], newest, None
-        while run and run >= begin:
-            out.append((run, ends))
-            opening = self.log(run, 0, None if ends is None else ends[0], opening_only=True).opening
-            c = Little(opening)
-            if c.number(8) != run:
-                raise Refused(f"run {run}: its opening names another")
-            run, n = c.number(8), c.number(8)
-            ends = {}
-            for _ in range(n):
-                core, seq, ident, length, tag = c.number(8), c.number(8), c.take(16), c.number(8), c.take(16)
-                ends[core] = (seq, ident, length, tag, c.number(8), c.number(8))
-                if c.number(8):
-                    raise Refused("segments were released to a checkpoint, which this reader does not read")
-            if not c.ended:
-                raise Refused("an opening with bytes to spare")
-        return out[::-1]
+    def content(self, name):
+        with open(os.path.join(self.directory, name), "rb") as f:
+            return f.read()
 
-    def log(self, run, core, end, opening_only=False):
-        """Reads one log; `end` is the recorded one, or None for the newest run."""
-        log, seq, before, partial = Log(core), 0, Link(), None
+    def log(self, run, core, end, begin=0, opening_only=False):
+        """Reads one chain from a segment on; `end` is the recorded one, or None for the newest run's log."""
+        log, seq, before, partial = Log(core), begin, Link(), None
+        if begin and (segment := self.segments.get((run, core, begin))):
+            # What was before is not needed any more.
+            before, log.frames, log.next_lsn = segment.before, segment.first_frame, segment.first_lsn
         while True:
             segment = self.segments.get((run, core, seq))
             if segment is None:
@@ -313,7 +289,7 @@ class Reader:
             head.zeros(3)
             head.number(4)
             size = head.number(8)
-            if kind not in (1, 2):
+            if kind not in self.kinds:
                 raise Refused(f"frame {frame.number}: unit {kind}")
             if at + 16 + size > len(data):
                 open_unit = data[at:]
@@ -330,6 +306,65 @@ class Reader:
             raise Refused(f"frame {frame.number}: {frame.units} units, {begins} found")
         return open_unit
 
+    def _ended(self, log, end, run):
+        if end and (*log.end, log.frames, log.next_lsn) != end:
+            raise Refused(f"run {run}, core {log.core}: ends at {log.end}, not at {end}")
+        return log
+
+    def messages(self):
+        """Every message sealed in these segments."""
+        for segment in self.segments.values():
+            yield from segment.messages()
+
+
+class Reader(Chains):
+    """A data directory's log."""
+
+    def __init__(self, data_dir, ring):
+        super().__init__(os.path.join(data_dir, "log"), ring, (1, 2))
+        self.anchors = {}
+        for name in sorted(os.listdir(self.directory)):
+            if re.fullmatch(r"\d{5,}\.anchor", name):
+                slots = anchor_slots(name, self.content(name), ring)
+                if not slots:
+                    raise Refused(f"{name}: no slot opens")
+                self.anchors[int(name.split(".")[0])] = slots
+
+    def runs(self, base):
+        """The runs that go on from `base`, oldest first: (run, {core: its end} or None, {core: the segment it begins with})."""
+        newest = max((slots[0].run for slots in self.anchors.values()), default=0)
+        if 0 in self.anchors and self.anchors[0][0].begin_run > base.run:
+            raise Refused("the log does not reach back to what it goes on from")
+        released = {core: slots[0].begin_segment for core, slots in self.anchors.items() if slots[0].run == newest}
+        out, run, ends, oldest = [], newest, None, {}
+        while run and run >= base.run:
+            oldest = released
+            begins = {core: max(released.get(core, 0), base.begin(run, core)) for core in self.cores(run)}
+            out.append((run, ends, begins))
+            if begins[0] > 0:
+                break
+            c = Little(self.log(run, 0, ends and ends[0], opening_only=True).opening)
+            if c.number(8) != run:
+                raise Refused(f"run {run}: its opening names another")
+            run, recorded = c.number(8), [end_of(c) for _ in range(c.number(8))]
+            if not c.ended:
+                raise Refused("an opening with bytes to spare")
+            ends = {core: end for core, end, _ in recorded}
+            released = {core: begin for core, _, begin in recorded}
+        if base.logged and (not out or out[-1][0] != base.run):
+            raise Refused(f"run {base.run}, which the checkpoint was taken in, is missing")
+        for core, begin in oldest.items():
+            if begin > base.begin(out[-1][0], core):
+                raise Refused("the log does not reach back to what it goes on from")
+        return out[::-1]
+
+    def cores(self, run):
+        """The cores that a run has."""
+        segment = next((s for (r, _, _), s in sorted(self.segments.items()) if r == run), None)
+        if segment is None:
+            raise Refused(f"run {run} is missing")
+        return range(segment.cores)
+
     def _torn(self, run, core, seq, log):
         """The newest run's log ended without LAST: a torn tail, or a refusal."""
         n = log.frames
@@ -342,21 +377,18 @@ class Reader:
                 if s > seq and segment.durable > n or segment.convicts(start if s == seq else BLOCK, n):
                     raise Refused(f"{segment.name}: frame {n} was durable and is not there")
 
-    def _ended(self, log, end, run):
-        if end and (*log.end, log.frames, log.next_lsn) != end:
-            raise Refused(f"run {run}, core {log.core}: ends at {log.end}, not at {end}")
-        return log
-
-    def records(self):
-        """All effects in the order in which they count: (run, core, lsn, from a transaction, effect)."""
-        for run, ends in self.runs():
-            cores = self.segments[run, 0, 0].cores
-            logs = [self.log(run, core, ends[core] if ends else None) for core in range(cores)]
+    def records(self, base):
+        """The effects that go on from `base`, in the order in which they count: (run, core, lsn, from a transaction, effect)."""
+        for run, ends, begins in self.runs(base):
+            logs = [self.log(run, core, ends[core] if ends else None, begin) for core, begin in begins.items()]
+            for log in logs:
+                if log.next_lsn < base.reaches(run, log.core):
+                    raise Refused(f"run {run}, core {log.core}: it ends below the checkpoint's marks")
             parts = {}
             for log in logs:
                 for lsn, kind, data in log.units:
                     if kind == 1:
-                        for effect in effects(data):
+                        for effect in base.lacking(run, log.core, lsn, effects(data)):
                             yield run, log.core, lsn, False, effect
                         continue
                     mine = False
@@ -365,7 +397,7 @@ class Reader:
                             if part_lsn != lsn:
                                 raise Refused(f"run {run}: a transaction of LSN {part_lsn} stands at {lsn}")
                             mine = True
-                            for effect in effects(piece):
+                            for effect in base.lacking(run, core, lsn, effects(piece)):
                                 yield run, core, lsn, True, effect
                         elif part_lsn >= logs[core].next_lsn:
                             parts[core, part_lsn] = piece
@@ -377,10 +409,15 @@ class Reader:
 
     def messages(self):
         """Every sealed message that stands in the directory."""
-        for segment in self.segments.values():
-            yield from segment.messages()
+        yield from super().messages()
         for slots in self.anchors.values():
             yield from (slot.message for slot in slots)
+
+
+def end_of(c):
+    """An end, as an opening or a manifest records it: the core, what the chain's end has to be, the segment it begins with."""
+    core, seq, ident, length, tag = c.number(8), c.number(8), c.take(16), c.number(8), c.take(16)
+    return core, (seq, ident, length, tag, c.number(8), c.number(8)), c.number(8)
 
 
 def transaction(data):
@@ -401,21 +438,19 @@ def transaction(data):
     return out
 
 
-class _Ring:
+class VectorRing:
     """The keyring of the test vectors."""
 
-    def __init__(self, algorithm):
-        from .keyring import Dek
-
+    def __init__(self, algorithm, purpose="aof"):
         self.node = bytes(range(0xA0, 0xB0))
         ident = bytes(range(0xD0, 0xE0))
-        self.deks = {ident: Dek(ident, "aof", "active", algorithm, 0, 1, b"", bytes(range(32)))}
-        self.dek_id = ident if algorithm else bytes(13) + b"\x01\x00\x00"
+        self.deks = {ident: Dek(ident, purpose, "active", algorithm, 0, 1, b"", bytes(range(32)))}
+        self.dek_id = ident if algorithm else bytes(13) + bytes([NUMBERS[purpose], 0, 0])
 
 
 def vector_segment(algorithm):
     """The segment of the page's section 8, made here."""
-    ring = _Ring(algorithm)
+    ring = VectorRing(algorithm)
     bound = (b"FERRSEG1" + le(1, 2) + bytes([algorithm, 0]) + le(0, 2) + le(2, 2) + le(3, 8) + le(0, 8) + le(0, 8) + le(1, 8)
              + le(0, 8) + le(65536, 8) + ring.dek_id + ring.node + bytes(40) + bytes(120))
     salt = bytes(range(0x40, 0x60))
@@ -443,7 +478,7 @@ def vector_segment(algorithm):
 
 
 def vector_anchor(algorithm):
-    ring = _Ring(algorithm)
+    ring = VectorRing(algorithm)
     bound = b"FERRANC1" + le(1, 2) + bytes([algorithm, 0]) + bytes(4) + ring.dek_id + ring.node + bytes(16)
     salt = bytes(range(0x80, 0xA0))
     key = FileKey(bytes(range(32)), algorithm, b"ferrite log anchor", salt, bound)

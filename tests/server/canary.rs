@@ -134,7 +134,12 @@ fn nothing_of_keys_and_values_is_on_disk_in_logs_or_on_the_wire() {
         let mut wire = Wire::tls(proxy.port, home.client()).expect("through the proxy");
         for _ in 0..20 {
             canaries.extend(sing(&mut wire, &mut random));
+            assert_eq!(wire.say("SAVE"), Value::ok());
         }
+        assert!(
+            files_below(&home.data().join("checkpoint")).len() > shards,
+            "no checkpoint was taken"
+        );
         // The search finds what is there: the same proxy shows the handshake's server name in the clear.
         let captured = proxy.captured();
         assert!(
@@ -161,14 +166,19 @@ fn with_encryption_off_the_same_search_finds_them() {
     let mut home = Home::new();
     home.set("encryption.enabled", false);
     let server = home.start();
-    let canaries = sing(&mut server.connect(), &mut random);
+    let mut wire = server.connect();
+    let canaries = sing(&mut wire, &mut random);
+    assert_eq!(wire.say("SAVE"), Value::ok());
     server.stop();
-    let all: Vec<u8> = files_below(&home.data())
-        .into_iter()
-        .flat_map(|(_, c)| c)
-        .collect();
-    // Of those that were stored; errors and names are not.
-    assert!(found(&all, &canaries).len() > 10, "the search is blind");
+    for (directory, least) in [("log", 10), ("checkpoint", 8)] {
+        let all: Vec<u8> = files_below(&home.data().join(directory))
+            .into_iter()
+            .flat_map(|(_, c)| c)
+            .collect();
+        // Of those that were stored; errors and names are not.
+        let seen = found(&all, &canaries).len();
+        assert!(seen > least, "the search of {directory} is blind: {seen}");
+    }
     assert!(
         found(home.log().as_bytes(), &canaries).is_empty(),
         "the log holds canaries"
@@ -183,8 +193,11 @@ fn a_sealed_log_does_not_show_that_values_repeat() {
     for i in 0..3000 {
         wire.call(&["SET", &format!("{i:08}"), &"A".repeat(64)]);
     }
+    assert_eq!(wire.say("SAVE"), Value::ok());
     server.stop();
-    for (path, content) in files_below(&home.data().join("log")) {
+    let both = ["log", "checkpoint"].map(|name| files_below(&home.data().join(name)));
+    assert!(both[1].len() > 1, "no checkpoint was taken");
+    for (path, content) in both.into_iter().flatten() {
         // Past the header, 32 equal bytes at two aligned places would be a pattern showing through; zeros are the
         // part of a segment that was never written.
         let mut seen = std::collections::HashSet::new();

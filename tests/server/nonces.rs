@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::common::python;
 use crate::common::random::Random;
 use crate::common::server::{Home, Server};
-use crate::common::wire::command;
+use crate::common::wire::{Value, command};
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
@@ -67,7 +67,13 @@ fn watched(policy: &str, shards: usize) {
             std::thread::sleep(Duration::from_millis(100));
         }
         keep(&home, &mut copies);
+        // A checkpoint that is copied whole, and one that is copied, or interrupted, while it is written.
+        let mut wire = server.connect();
+        assert_eq!(wire.say("SAVE"), Value::ok());
+        keep(&home, &mut copies);
         write(&server, &mut random, 500);
+        assert!(!wire.say("BGSAVE").is_error());
+        keep(&home, &mut copies);
         match round % 3 {
             0 => server.stop(),
             1 => server.kill9(),
@@ -81,12 +87,13 @@ fn watched(policy: &str, shards: usize) {
         keep(&home, &mut copies);
     }
     // The disk is put back to an earlier state, twice, and both go on from there.
-    let early = copies[3].clone();
+    let early = copies[7].clone();
     for _ in 0..2 {
         std::fs::remove_dir_all(home.data()).expect("removed");
         copy(&early, &home.data());
         let server = home.start();
         write(&server, &mut random, 1000);
+        assert_eq!(server.connect().say("SAVE"), Value::ok());
         server.kill9();
         keep(&home, &mut copies);
         let server = home.start();
