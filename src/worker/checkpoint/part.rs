@@ -1,6 +1,7 @@
 //! One core's part of a checkpoint, written slot by slot between ticks, while commands run.
 //!
-//! Laws: a part never takes a core longer than [`STEP`] a tick, but for one key's value, and of a core that serves clients a
+//! Laws: a part never takes a core longer than [`STEP`] a tick, but for a
+//! value that is not cut (a stream, a string), and of a core that serves clients a
 //! fourth of the time; it waits for the disk, not the disk for it.
 
 use std::ops::Range;
