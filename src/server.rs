@@ -22,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::config::{self, Args};
+use crate::worker::saves::Last;
 use crate::worker::shared::Shared;
 use crate::{logging, observe, seal};
 
@@ -109,7 +110,7 @@ fn serve(loaded: config::Loaded, logging: logging::Handle) -> Result<(), String>
     };
     let running = boot::boot(&loaded, logging, heed, stop)?;
     let signals = signals.ok_or("signals cannot be received")?;
-    let shared = running.shared.clone();
+    let (shared, ended) = (running.shared.clone(), running.shared.clone());
     let metrics = observe::metrics::prepare(&loaded.settings, running.identity.as_ref())?;
     let control = std::thread::Builder::new()
         .name("control".to_owned())
@@ -126,7 +127,13 @@ fn serve(loaded: config::Loaded, logging: logging::Handle) -> Result<(), String>
     let result = running.join();
     drop(control);
     if result.is_ok() {
-        tracing::info!("stopped: everything is sealed and on the disk");
+        let logged = loaded.settings.persistence.appendonly;
+        match logged || ended.saves.last() == Last::Over {
+            true => tracing::info!("stopped: everything is sealed and on the disk"),
+            false => tracing::warn!(
+                "stopped: there is no log, and what was changed since the last checkpoint is given up"
+            ),
+        }
     }
     result
 }

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use super::arrivals::note;
 use super::client::Waiting;
 use super::clock::ticks;
+use super::saves::Last;
 use super::{CRON_US, EXPIRE_BUDGET, EXPIRE_US, FIELDS_BUDGET, Home, SWEEP_BUDGET, Worker};
 use crate::net::conn::Phase;
 use crate::settings::Fsync;
@@ -250,7 +251,9 @@ impl Worker {
         } else {
             4 * DRAIN_MS
         };
-        let stuck = self.clock.now_us.saturating_sub(since) > patience * 1000;
+        let last = self.shared.saves.last();
+        let stuck =
+            last != Last::Going && self.clock.now_us.saturating_sub(since) > patience * 1000;
         if !quiet && !self.closing_log && stuck {
             self.unclosed = Some(format!(
                 "core {}: what was under way does not end; the log is left as a crash would leave it",
@@ -259,6 +262,14 @@ impl Worker {
             return true;
         }
         if quiet && !self.closing_log && self.shared.core_is_quiet(self.core) {
+            match last {
+                Last::Wanted => {
+                    self.begin_last_checkpoint();
+                    return false;
+                }
+                Last::Going => return false,
+                Last::None | Last::Over => {}
+            }
             self.closing_log = true;
             self.append_effects();
             self.log.close();

@@ -102,6 +102,21 @@ pub struct Saves {
     keys: Vec<AtomicU64>,
     /// Bytes of the logs that were recovered.
     recovered: u64,
+    /// Whether the server ends with a checkpoint.
+    last: Mutex<Last>,
+}
+
+/// Where the checkpoint stands that a server without a log takes at its end, when nobody changes anything any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// There is none: SHUTDOWN NOSAVE, or nothing is to be saved by itself.
+    None,
+    /// It is to be taken.
+    Wanted,
+    /// It is being taken.
+    Going,
+    /// It was taken, or could not be.
+    Over,
 }
 
 /// What is found at the start.
@@ -153,7 +168,18 @@ impl Saves {
             log_bytes: zeros(),
             keys: zeros(),
             recovered: found.log_bytes,
+            last: Mutex::new(Last::None),
         }
+    }
+
+    /// Where the last checkpoint stands.
+    pub fn last(&self) -> Last {
+        *self.last.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Moves the last checkpoint on.
+    pub fn set_last(&self, last: Last) {
+        *self.last.lock().unwrap_or_else(|e| e.into_inner()) = last;
     }
 
     fn lock(&self) -> MutexGuard<'_, Standing> {

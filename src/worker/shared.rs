@@ -12,7 +12,7 @@ use super::follow::{Follow, Order};
 use super::mesh::Inbox;
 use super::message::Message;
 use super::pubsub::Pause;
-use super::saves::{Found, Saves};
+use super::saves::{Found, Last, Saves};
 use crate::acl::{AclLog, Users};
 use crate::disk;
 use crate::disk::real::RealDisk;
@@ -70,6 +70,8 @@ pub struct Shared {
     quiet: AtomicUsize,
     quiet_cores: Mutex<Vec<bool>>,
     stop: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Whether SHUTDOWN said SAVE or NOSAVE.
+    save_at_stop: Mutex<Option<bool>>,
     /// When the process started.
     pub started: Instant,
     /// When the process started, Unix seconds.
@@ -212,6 +214,7 @@ impl Shared {
             quiet: AtomicUsize::new(0),
             quiet_cores: Mutex::new(vec![false; cores]),
             stop: Mutex::new(Some(setup.stop)),
+            save_at_stop: Mutex::new(None),
             started: Instant::now(),
             started_unix: setup.started_unix,
             run_id: setup.run_id,
@@ -515,8 +518,9 @@ impl Shared {
         }
     }
 
-    /// Asks the process to stop.
-    pub fn ask_to_stop(&self) {
+    /// Asks the process to stop; `save` says whether a server without a log takes a checkpoint first, if that was said.
+    pub fn ask_to_stop(&self, save: Option<bool>) {
+        *self.save_at_stop.lock().unwrap_or_else(|e| e.into_inner()) = save;
         let stop = self.stop.lock().unwrap_or_else(|e| e.into_inner()).take();
         if let Some(stop) = stop {
             stop();
@@ -525,6 +529,12 @@ impl Shared {
 
     /// Tells all cores to stop.
     pub fn stop_cores(&self) {
+        let said = *self.save_at_stop.lock().unwrap_or_else(|e| e.into_inner());
+        let persistence = &self.settings().persistence;
+        let by_itself = !persistence.checkpoint_interval.is_zero();
+        if !persistence.appendonly && said.unwrap_or(by_itself) {
+            self.saves.set_last(Last::Wanted);
+        }
         self.follow.order(Order::Stop);
         for inbox in &self.inboxes {
             inbox.push(Message::Stop);

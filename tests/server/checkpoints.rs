@@ -123,6 +123,43 @@ fn the_log_stays_short_while_the_same_keys_are_written_again_and_again() {
     assert_eq!(server.connect().say("DBSIZE"), Value::Int(100));
 }
 
+#[test]
+fn a_server_without_a_log_ends_with_a_checkpoint_unless_it_is_told_not_to() {
+    let mut home = Home::new();
+    home.shards(2).set("persistence.appendonly", false);
+    let mut server = home.start();
+    server.connect().say("MSET a 1 b 1 c 1");
+    server.stop();
+    for (words, kept) in [("NOSAVE", "1"), ("SAVE", "2"), ("NOW", "3")] {
+        server = home.start();
+        let mut wire = server.connect();
+        wire.say("INCR a");
+        // One that is under way is no reason to refuse.
+        wire.ask(&["BGSAVE"]).expect("sent");
+        wire.say("INCR b");
+        wire.send(&command(&["SHUTDOWN", words])).expect("sent");
+        assert_eq!(server.wait().code(), Some(0), "{words}: {}", home.log());
+        drop(server);
+        server = home.start();
+        let found = get(&server, "a");
+        if words == "NOSAVE" {
+            server.kill9();
+            home.set("persistence.checkpoint_interval", "\"0\"");
+            server = home.start();
+            server.connect().say("SET a 1");
+            assert_eq!(server.connect().say("SAVE"), Value::ok());
+            server.connect().say("SET a lost");
+            server.stop();
+            home.set("persistence.checkpoint_interval", "\"1h\"");
+            server = home.start();
+            assert_eq!(get(&server, "a"), "1");
+        } else {
+            assert_eq!(found, kept, "{words}");
+        }
+        server.kill9();
+    }
+}
+
 fn get(server: &Server<'_>, key: &str) -> String {
     match server.connect().say(&format!("GET {key}")) {
         Value::Null => "nothing".to_owned(),

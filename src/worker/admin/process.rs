@@ -89,14 +89,21 @@ impl Worker {
             return Err(busy);
         }
         tracing::warn!(client = %client.addr, "SHUTDOWN asked for by a client");
-        // With a log everything is kept anyway.
-        if how.save && !self.log.is_on() && index != u32::MAX {
+        // Without a log: one checkpoint while clients are served, which tells whether it can be done, and one more at the end.
+        // If one is under way, that has told enough.
+        let idle = self.shared.saves.standing().under_way.is_none();
+        if how.save && !self.log.is_on() && index != u32::MAX && idle {
             return self.save_and(client, index, |worker, client| {
-                worker.shared.ask_to_stop();
+                worker.shared.ask_to_stop(Some(true));
                 client.leaving = true;
             });
         }
-        self.shared.ask_to_stop();
+        let save = match (how.save, how.nosave) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        };
+        self.shared.ask_to_stop(save);
         // As with Redis there is no answer but the end of the connection.
         Ok(Flow::Close)
     }

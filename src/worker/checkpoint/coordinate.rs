@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::Worker;
 use super::super::gather::{Answer, Asker};
-use super::super::saves::{Completed, Policy};
+use super::super::saves::{Aim, Completed, Last, Policy, Request};
 use super::{Order, Written};
 use crate::checkpoint::{self, Manifest, PartEntry};
 use crate::disk::real::RealDisk;
@@ -56,7 +56,7 @@ impl Worker {
             failed: None,
             asker,
         });
-        if self.stopping.is_some() {
+        if self.gives_up_checkpoints() {
             return self.checkpoint_over(Err("the server is stopping".to_owned()));
         }
         tracing::info!(number, "a checkpoint begins");
@@ -78,6 +78,20 @@ impl Worker {
             least: settings.auto_aof_rewrite_min_size,
         };
         if self.shared.saves.due(&policy) {
+            self.begin_checkpoint(None);
+        }
+    }
+
+    /// Whether none is to be gone on with: the server is stopping, and this is not what it does last.
+    pub(super) fn gives_up_checkpoints(&self) -> bool {
+        self.stopping.is_some() && self.shared.saves.last() != Last::Going
+    }
+
+    /// The server is stopping, no core has anything left to do, and what it holds is to be in a checkpoint.
+    pub(in crate::worker) fn begin_last_checkpoint(&mut self) {
+        let free = self.core == 0 && self.checkpoints.under_way.is_none();
+        if free && self.shared.saves.request(Aim::Save, false) == Request::Begin {
+            self.shared.saves.set_last(Last::Going);
             self.begin_checkpoint(None);
         }
     }
@@ -229,6 +243,14 @@ impl Worker {
         self.shared
             .saves
             .ended(how.is_ok().then_some(completed), unix);
+        if self.shared.saves.last() == Last::Going {
+            self.shared.saves.set_last(Last::Over);
+            if let Err(why) = &how {
+                self.unclosed = Some(format!(
+                    "the last checkpoint is not complete: {why}; what was changed since the one before is lost"
+                ));
+            }
+        }
         if let Some(asker) = under_way.asker {
             self.tell(asker, Answer::Ended(how));
         }

@@ -223,7 +223,7 @@ impl Worker {
                 self.errand_ended(errand);
             }
         }
-        if self.stopping.is_some() {
+        if self.gives_up_checkpoints() {
             self.give_up("the server is stopping");
         }
         let here = matches!(self.home, Home::Here) && self.ks.has(self.core);
