@@ -95,7 +95,7 @@ fn serve(loaded: config::Loaded, logging: logging::Handle) -> Result<(), String>
         .enable_all()
         .build()
         .map_err(|e| format!("the control thread cannot start: {e}"))?;
-    // While the data is being loaded a signal ends the process, which harms nothing. From the first client on it stops it.
+    // While the data is being loaded the loading thread ends the process at a signal. Those that come later wait here.
     let mut signals = None;
     let heed = || {
         let _runtime = runtime.enter();

@@ -204,8 +204,8 @@ fn processors(settings: &Settings, shards: usize) -> Vec<Option<usize>> {
         .collect()
 }
 
-/// Boots every core. `heed` is called when the data is loaded and before anybody is served: from then on signals are to
-/// be heeded. `stop` is called when a client asks the server to stop.
+/// Boots every core. `heed` is called before the data is loaded: from then on no signal may be missed, though while it is loaded one
+/// ends the process at once. `stop` is called when a client asks the server to stop.
 ///
 /// # Errors
 /// What stands in the way, with what to do.
@@ -257,6 +257,7 @@ pub fn boot(
     let hash_seed = u64::from_le_bytes(seed[..8].try_into().unwrap_or_default());
     let now_ms = now().as_millis() as u64;
     in_use::check(&settings.server.data_dir, &keyring, loaded.give_up_log)?;
+    heed().map_err(|e| format!("signals cannot be received: {e}"))?;
     let progress = Arc::new(Progress::new());
     let room = WaitingRoom::open(
         settings.clone(),
@@ -316,7 +317,6 @@ pub fn boot(
     shared.sources.shelf.replace(libraries);
     let (ended_tx, ended) = mpsc::channel();
     let cpus = processors(&settings, shards);
-    heed().map_err(|e| format!("signals cannot be received: {e}"))?;
     let mut readiness = Vec::new();
     for (core, loaded) in loading.cores.into_iter().enumerate() {
         let (ready_tx, ready) = mpsc::channel();

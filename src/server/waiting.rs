@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -153,6 +154,19 @@ async fn keep(
     house: Arc<House>,
     mut closed: oneshot::Receiver<()>,
 ) {
+    // What is loaded is on the disk, and stays there.
+    tokio::spawn(async {
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt()];
+        let [Ok(mut term), Ok(mut int)] = kinds.map(signal) else {
+            return;
+        };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("asked to stop while loading: stopped; the data directory is as it was");
+        std::process::exit(0);
+    });
     if timeout(AT_ONCE, &mut closed).await.is_ok() {
         return;
     }
@@ -272,6 +286,10 @@ impl Guest<'_> {
         }
         let outcome = if is("auth") {
             match argv {
+                [_, _] if self.house.users.default_user().needs_no_password() => Err(
+                    "ERR AUTH <password> called without any password configured for the default user. Are you sure \
+                     your configuration is correct?",
+                ),
                 [_, password] => self.let_in(DEFAULT, password),
                 [_, user, password] => self.let_in(user, password),
                 _ => Err("ERR syntax error"),

@@ -277,6 +277,13 @@ fn clients_that_come_while_data_is_loaded_are_told_so() {
         assert_eq!(wire.reply().expect("a reply"), Value::ok());
     }
     server.stop();
+    // Whoever asks it to stop while it loads has it stop at once, or when it has loaded.
+    let mut server = home.launch();
+    eventually("the port is open", || {
+        Wire::tls(home.port, home.client()).ok()
+    });
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0), "{}", home.log());
     let server = home.launch();
     // How long it takes is the machine's affair: whoever comes is told that it lasts, or served.
     let mut wire = eventually("the port is open", || {
