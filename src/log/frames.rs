@@ -106,6 +106,7 @@ impl Writer {
         if rolls && let Some(first) = self.composer.ready.front_mut() {
             first.rolls = false;
             self.rolled = Some(blank.seq);
+            self.rolling = false;
         }
         self.begin_segment(blank, lsn);
         Room::Here

@@ -13,7 +13,7 @@
 //! carries the newest claim of what is durable, and under `always` what arrives during one write
 //! still joins the next frame.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::anchor::AnchorKey;
@@ -153,6 +153,8 @@ pub struct Writer {
     pub(super) blocked: bool,
     /// The segment that was begun by the last [`Writer::roll`].
     pub(super) rolled: Option<u64>,
+    /// That is still to be begun.
+    pub(super) rolling: bool,
 
     pub(super) anchor_key: Option<AnchorKey>,
     pub(super) anchor_ready: bool,
@@ -228,6 +230,7 @@ impl Writer {
             preparing: false,
             blocked: false,
             rolled: None,
+            rolling: false,
             anchor_key: None,
             anchor_ready: !config.chain.anchored(),
             anchor_busy: false,
@@ -373,10 +376,9 @@ impl Writer {
 
     /// Bytes of frames that fit into the space that is reserved already.
     pub fn room(&self) -> u64 {
-        let here = self
-            .segment
-            .as_ref()
-            .map_or(0, |s| self.config.segment_size - s.len);
+        // What is left of a segment that is about to end is of no use.
+        let segment = self.segment.as_ref().filter(|_| !self.rolling);
+        let here = segment.map_or(0, |s| self.config.segment_size - s.len);
         here + self.blanks.len() as u64 * self.config.segment_size
     }
 
@@ -399,11 +401,17 @@ impl Writer {
         }
     }
 
-    /// Begins a new segment, whose first unit is one without effects. Returns the LSN of that unit:
+    /// Whether a new segment can be begun: there is a file for it. Else one is being made, or nothing is accepted.
+    pub fn can_roll(&self) -> bool {
+        self.accepts().is_ok() && !self.blanks.is_empty()
+    }
+
+    /// Begins a new segment, for which [`Writer::can_roll`] has said that there is a file, whose first unit is one without effects. Returns the LSN of that unit:
     /// it and all later ones lie in that segment and later ones, and no part of an earlier one does.
     pub fn roll(&mut self) -> u64 {
         let lsn = self.next_lsn();
         self.rolled = None;
+        self.rolling = true;
         self.composer.roll();
         self.append(&[], 0);
         self.hurried = true;
@@ -457,7 +465,15 @@ impl Writer {
         };
         self.start.begin_run = least.max(self.start.begin_run);
         self.begin_seq = begin_seq.max(self.begin_seq);
-        self.to_release.extend(files);
+        // A directory may have been listed before all that was released earlier was recycled.
+        let known: HashSet<&String> = self
+            .spares
+            .iter()
+            .chain(&self.to_release)
+            .chain(&self.releasing)
+            .collect();
+        let new: Vec<String> = files.into_iter().filter(|f| !known.contains(f)).collect();
+        self.to_release.extend(new);
         self.anchor_forced = true;
     }
 

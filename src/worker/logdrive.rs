@@ -219,13 +219,16 @@ impl LogDrive {
         }
     }
 
-    /// Begins a new segment; tells the LSN of the first unit in it, 0 if there is no log.
-    pub fn roll(&mut self) -> u64 {
-        self.log.as_mut().map_or(0, |log| {
-            let lsn = log.writer.roll();
-            log.last_ticket = lsn;
-            lsn
-        })
+    /// Whether a new segment can be begun now.
+    pub fn can_roll(&self) -> bool {
+        self.log.as_ref().is_none_or(|log| log.writer.can_roll())
+    }
+
+    /// Begins a new segment. Nobody's reply waits for that.
+    pub fn roll(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.writer.roll();
+        }
     }
 
     /// The segment that [`LogDrive::roll`] has begun, once it is.

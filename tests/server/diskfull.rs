@@ -221,6 +221,19 @@ fn full_and_back(policy: &str, shards: usize) {
             "{line}: {reply:?}"
         );
     }
+    // A checkpoint finds no place either, and holds nobody up.
+    let mut other = wires.pop().expect("a connection");
+    other.ask(&["SAVE"]).expect("sent");
+    for _ in 0..3 {
+        assert_eq!(wire.say("PING").text(), "PONG");
+        assert_eq!(wire.say(&format!("GET {{{tag}}}before")), Value::bulk("it"));
+    }
+    let saved = other.reply().expect("an answer");
+    assert!(
+        matches!(&saved, Value::Error(e) if e.contains("not completed")),
+        "{saved:?}"
+    );
+    wires.push(other);
     assert_eq!(wire.say("MULTI"), Value::ok());
     let queued = wire.say(&format!("SET {{{tag}}}in multi"));
     let executed = wire.say("EXEC");

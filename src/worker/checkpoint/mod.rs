@@ -232,10 +232,20 @@ impl Worker {
         }
         match mem::replace(&mut self.checkpoints.duty, Duty::None) {
             Duty::None => {}
-            Duty::Begin if here => self.checkpoints.duty = Duty::Write(self.begin_part()),
-            Duty::Begin => self.checkpoints.duty = Duty::Begin,
+            Duty::Begin => self.begin_when_it_can(here),
             Duty::Write(part) => self.write_part(part, here, bell),
             Duty::Settle(ticket) => self.settle_log(ticket, here),
+        }
+    }
+
+    fn begin_when_it_can(&mut self, here: bool) {
+        if here && self.log.can_roll() {
+            self.checkpoints.duty = Duty::Write(self.begin_part());
+            return;
+        }
+        self.checkpoints.duty = Duty::Begin;
+        if let Err(why) = self.log.accepts() {
+            self.give_up(&why.to_string());
         }
     }
 
