@@ -30,6 +30,7 @@ pub mod net;
 pub mod worker;
 
 // Floor 4: the company of cores.
+pub mod backup;
 pub mod observe;
 pub mod replication;
 

@@ -10,7 +10,6 @@ mod import;
 mod in_use;
 mod limits;
 mod load;
-mod recover;
 mod waiting;
 
 use std::process::ExitCode;

@@ -17,7 +17,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("seat", &["net", "worker"]),
     (
         "company",
-        &["observe", "rotation", "replication", "cluster"],
+        &["observe", "backup", "rotation", "replication", "cluster"],
     ),
     (
         "front",

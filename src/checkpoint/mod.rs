@@ -13,7 +13,9 @@
 //!
 //! The bytes are specified in `FORMAT.md`.
 
+pub mod hold;
 mod manifest;
+pub mod recover;
 
 use std::fmt;
 use std::io;

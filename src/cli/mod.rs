@@ -4,10 +4,11 @@
 //! talks to the server, `words` splits typed lines, `format` writes replies. At a terminal `prompt` has the conversation,
 //! with `docs` and `hints` for help and `history` for what was typed before. `pipe` sends masses of commands, `scan` and
 //! `sample` look through the keys, `watch` measures, `import` and `export` move data between
-//! files and the server. Server commands are passed on as they are; the few words that are the
+//! files and the server, `backup` copies data directories. Server commands are passed on as they are; the few words that are the
 //! program's own are in [`run`].
 
 mod args;
+mod backup;
 mod connect;
 mod docs;
 mod export;
@@ -36,7 +37,7 @@ use args::Options;
 use crate::devcert::DevFiles;
 
 /// Words of the program itself that this version does not have yet.
-const LATER: [&str; 3] = ["backup", "check", "audit"];
+const LATER: [&str; 2] = ["check", "audit"];
 
 /// The whole program.
 pub fn run() -> ExitCode {
@@ -56,6 +57,7 @@ pub fn run() -> ExitCode {
         Some("cert") => cert(&options.command[1..]),
         Some("export") => export::run(&options, &options.command[1..]),
         Some("import") => import::run(&options, &options.command[1..]),
+        Some("backup") => backup::run(&options),
         _ => talk(&options),
     };
     match done {

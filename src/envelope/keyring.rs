@@ -66,7 +66,7 @@ impl Keyring {
     ) -> Result<Keyring, KeyringError> {
         let path = dir.join(FILE_NAME);
         let keyring = match store::read(&path)? {
-            Some(file) => Keyring::load(path.clone(), provider, &file)?,
+            Some(file) => Keyring::read(path.clone(), provider, &file)?,
             None => {
                 for name in SEALED_DIRS {
                     if let Some(sealed) = store::find_segment(&dir.join(name), SEALED_DEPTH)? {
@@ -135,7 +135,12 @@ impl Keyring {
         Ok(keyring)
     }
 
-    fn load(
+    /// The keyring whose file's bytes these are: for those who look into a copy. `path` is what messages call it;
+    /// nothing is touched there.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`].
+    pub fn read(
         path: PathBuf,
         provider: Arc<dyn Provider>,
         file: &[u8],
@@ -398,6 +403,57 @@ impl Keyring {
     /// something that the Dek opens.
     pub fn save_first_use(&mut self) -> Result<(), KeyringError> {
         if self.first_use { self.write() } else { Ok(()) }
+    }
+
+    /// Wraps everything under the Kek of another provider, and replaces the file. Without encryption there is nothing to
+    /// wrap.
+    ///
+    /// # Errors
+    /// The new Kek's, and then nothing has changed; the file's, and then this keyring is not to be used any more.
+    pub fn rewrap(
+        &mut self,
+        provider: Arc<dyn Provider>,
+        now_ms: u64,
+    ) -> Result<(), KeyringError> {
+        let Some(home) = &mut self.home else {
+            return Ok(());
+        };
+        let wrap = |secret: &Secret32, aad: &[u8], dek| {
+            let wrapped = provider.wrap(secret.expose(), aad);
+            wrapped.map_err(|source| KeyringError::Provider {
+                path: home.path.clone(),
+                dek,
+                source,
+            })
+        };
+        let secret = wrap(&home.secret, &format::keyring_aad(&self.node), None)?;
+        let mut deks = Vec::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let info = &entry.record.info;
+            let wrapped = entry.dek.as_ref().map(|dek| {
+                let aad = format::dek_aad(&self.node, info);
+                wrap(&dek.secret, &aad, Some(info.id))
+            });
+            deks.push(wrapped.transpose()?);
+        }
+        for (entry, wrapped) in self.entries.iter_mut().zip(deks) {
+            if let (Some(wrapped), Some(dek)) = (wrapped, &entry.dek) {
+                let info = &mut entry.record.info;
+                info.kek_id = wrapped.kek_id;
+                info.kek_version = wrapped.kek_version;
+                entry.record.wrapped = wrapped.bytes;
+                entry.dek = Some(Arc::new(Dek::from_info(info, dek.secret.duplicate())));
+            }
+        }
+        home.kek = KekInfo {
+            id: secret.kek_id,
+            version: secret.kek_version,
+            ..provider.describe()
+        };
+        home.kek_since_ms = now_ms;
+        home.wrapped = secret.bytes;
+        home.provider = provider;
+        self.write()
     }
 
     /// Replaces the file by what is in memory, one generation on.

@@ -23,7 +23,7 @@
 //!
 //! The bytes are specified in `FORMAT.md`. Read on in this order: `config` (the words), `writer` (its
 //! state), `flow`, `frames`, `durable` (its motion), `compose` (frames being filled), `format`, `unit`,
-//! `anchor` (bytes), then `scan`, `reader`, `replay` (one log), `recover`, `feed`, `parts` (all of them). Deliberately absent: checkpoints, and re-sealing of old segments;
+//! `anchor` (bytes), then `scan`, `reader`, `replay` (one log), `recover`, `feed`, `parts` (all of them), `survey` (for copies). Deliberately absent: checkpoints, and re-sealing of old segments;
 //! [`Writer::release`] is where they will join.
 
 mod anchor;
@@ -42,6 +42,7 @@ mod reader;
 mod recover;
 mod replay;
 mod scan;
+mod survey;
 pub mod unit;
 mod writer;
 
@@ -55,6 +56,7 @@ pub use error::{Fault, LogError, Proof};
 pub use recover::{LogTail, Recovered, RecoveryCounters, Router, Sink, recover};
 pub use replay::{Finished, ReadCounters, Replay, Tail, Unit};
 pub use scan::{LogPlan, Plan, RunPlan, scan};
+pub use survey::{Extent, survey, survey_part};
 pub use unit::{LogEnd, Part, Slots, Tx};
 pub use writer::Writer;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::recover::{self, Loaded, Restored};
 use super::waiting::Progress;
 use crate::checkpoint;
+use crate::checkpoint::recover::{self, Loaded, Restored};
 use crate::disk::real::RealDisk;
 use crate::disk::{Disk, Work};
 use crate::envelope::{Keyring, Purpose};
@@ -106,8 +106,8 @@ pub fn load(
     progress.expect(bytes_in(&logs) + bytes_in(&checkpoints));
     let found = checkpoint::find(&*checkpoints).map_err(|e| format!("checkpoint: {e}"))?;
     let from = recover::From {
-        logs: &logs,
-        checkpoints: &checkpoints,
+        logs: &*logs,
+        checkpoints: &*checkpoints,
         keyring,
         backend,
     };
@@ -221,7 +221,7 @@ fn open(
 }
 
 /// Tells the operator what was recovered.
-fn tell(restored: &Restored, started: Instant) -> Recovery {
+fn tell(restored: &Restored<Loaded>, started: Instant) -> Recovery {
     let seconds = started.elapsed().as_secs_f64();
     let mut cut = 0;
     for log in &restored.logs.tails {

@@ -6,7 +6,7 @@ use super::super::Worker;
 use super::super::gather::{Answer, Asker};
 use super::super::saves::{Aim, Completed, Last, Policy, Request};
 use super::{Order, Written};
-use crate::checkpoint::{self, Manifest, PartEntry};
+use crate::checkpoint::{self, Manifest, PartEntry, hold};
 use crate::disk::real::RealDisk;
 use crate::disk::{Disk, Work};
 use crate::log::format::{parse_segment_name, segment_name};
@@ -280,6 +280,9 @@ impl Worker {
             false => self.shared.unused_log.clone(),
         };
         self.run_errand(move || {
+            if hold::is_held(disk.dir()) {
+                return Errand::Done;
+            }
             checkpoint::remove_below(&*disk, number);
             if let Some(log) = unused {
                 remove_runs(&log, run);

@@ -25,7 +25,7 @@ use part::{Part, Progress};
 use super::gather::Asker;
 use super::message::Message;
 use super::{Home, Worker};
-use crate::checkpoint::PartEntry;
+use crate::checkpoint::{PartEntry, hold};
 use crate::disk::Disk;
 use crate::log::LogEnd;
 use crate::log::format::parse_segment_name;
@@ -338,7 +338,12 @@ impl Worker {
         }
         let Some(disk) = self.log.disk() else { return };
         let (core, cores) = (self.core as u16, self.mesh.cores() as u16);
+        let checkpoints = self.checkpoints.place.disk.clone();
         self.run_errand(move || match disk.list() {
+            Ok(_) if hold::is_held(checkpoints.dir()) => {
+                tracing::info!("the log's files are being copied: they are recycled after the next checkpoint");
+                Errand::Done
+            }
             Ok(entries) => {
                 let old = |name: &str| {
                     parse_segment_name(name).is_some_and(|(r, c, seq)| {

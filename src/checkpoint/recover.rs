@@ -4,10 +4,8 @@
 //! an older one, or the logs from their beginning, give everything all the same; else the start is refused. To one that was
 //! taken without a log there is nothing else.
 
-use std::sync::Arc;
-
-use crate::checkpoint::{Manifest, Name};
-use crate::disk::real::RealDisk;
+use super::{Manifest, Name};
+use crate::disk::Disk;
 use crate::envelope::Keyring;
 use crate::log::{self, Base, Begin, LogError, Recovered, Router, Sink};
 use crate::seal::Backend;
@@ -15,11 +13,11 @@ use crate::shard::{Effects, Ms, Shard, pick, split};
 use crate::slot;
 
 /// Where it is recovered from.
-pub struct From<'a> {
+pub struct From<'a, D: Disk> {
     /// The directory of the logs.
-    pub logs: &'a Arc<RealDisk>,
+    pub logs: &'a D,
     /// The directory of the checkpoints.
-    pub checkpoints: &'a Arc<RealDisk>,
+    pub checkpoints: &'a D,
     /// Who knows the Deks.
     pub keyring: &'a Keyring,
     /// Whose code opens.
@@ -27,9 +25,9 @@ pub struct From<'a> {
 }
 
 /// What was recovered.
-pub struct Restored {
+pub struct Restored<S> {
     /// The shards, by core.
-    pub shards: Vec<Loaded>,
+    pub shards: Vec<S>,
     /// The checkpoint it began with.
     pub base: Option<(Manifest, Base)>,
     /// What the logs gave, and where they take up.
@@ -41,12 +39,12 @@ pub struct Restored {
 ///
 /// # Errors
 /// Everything that is wrong, in words.
-pub fn newest(
-    from: &From<'_>,
+pub fn newest<D: Disk, S: Sink>(
+    from: &From<'_, D>,
     checkpoints: &[Name],
-    fresh: &dyn Fn() -> Vec<Loaded>,
+    fresh: &dyn Fn() -> Vec<S>,
     map: slot::Map,
-) -> Result<Restored, String> {
+) -> Result<Restored<S>, String> {
     let mut troubles = Vec::new();
     for &name in checkpoints {
         match with(from, name, fresh(), map) {
@@ -79,19 +77,23 @@ pub fn newest(
     }
 }
 
-fn with(
-    from: &From<'_>,
+/// Recovers from this checkpoint and the logs.
+///
+/// # Errors
+/// Everything that is wrong, in words.
+pub fn with<D: Disk, S: Sink>(
+    from: &From<'_, D>,
     name: Name,
-    mut shards: Vec<Loaded>,
+    mut shards: Vec<S>,
     map: slot::Map,
-) -> Result<Restored, String> {
-    let (disk, backend) = (&**from.checkpoints, from.backend);
+) -> Result<Restored<S>, String> {
+    let (disk, backend) = (from.checkpoints, from.backend);
     let number = name.number;
     let manifest = Manifest::read(disk, name, from.keyring, backend).map_err(|e| e.to_string())?;
     let begin = manifest.begin();
     let in_checkpoint = |e: LogError| format!("checkpoint {number}: {e}");
     // Ahead of the parts: whether the logs go with it costs little to find out.
-    let plan = log::scan(&**from.logs, from.keyring, backend, Some(&begin)).map_err(in_log)?;
+    let plan = log::scan(from.logs, from.keyring, backend, Some(&begin)).map_err(in_log)?;
     let ends = manifest.parts.iter().map(|part| part.end);
     let parts = ends
         .map(|end| log::part(disk, number, end, from.keyring, backend))
@@ -100,7 +102,7 @@ fn with(
     let router = BySlot(map);
     let base = log::load(disk, parts, begin, &mut shards, &router).map_err(in_checkpoint)?;
     let logs =
-        log::recover(&**from.logs, plan, Some(&base), &mut shards, &router).map_err(in_log)?;
+        log::recover(from.logs, plan, Some(&base), &mut shards, &router).map_err(in_log)?;
     Ok(Restored {
         shards,
         base: Some((manifest, base)),
@@ -108,10 +110,18 @@ fn with(
     })
 }
 
-fn without(from: &From<'_>, mut shards: Vec<Loaded>, map: slot::Map) -> Result<Restored, String> {
+/// Recovers from the logs alone.
+///
+/// # Errors
+/// Everything that is wrong, in words.
+pub fn without<D: Disk, S: Sink>(
+    from: &From<'_, D>,
+    mut shards: Vec<S>,
+    map: slot::Map,
+) -> Result<Restored<S>, String> {
     let none: Option<&Begin> = None;
-    let plan = log::scan(&**from.logs, from.keyring, from.backend, none).map_err(in_log)?;
-    let logs = log::recover(&**from.logs, plan, None, &mut shards, &BySlot(map)).map_err(in_log)?;
+    let plan = log::scan(from.logs, from.keyring, from.backend, none).map_err(in_log)?;
+    let logs = log::recover(from.logs, plan, None, &mut shards, &BySlot(map)).map_err(in_log)?;
     Ok(Restored {
         shards,
         base: None,
