@@ -272,7 +272,9 @@ impl Job<'_> {
         // No block of a segment is written twice: the same segment with the same length is the same.
         let known = self.parent.as_ref().and_then(|p| p.file(&path));
         if let Some(known) = known.filter(same)
-            && known.ranges().all(|(piece, range)| self.has(piece, range.end - range.start))
+            && known
+                .ranges()
+                .all(|(piece, range)| self.has(piece, range.end - range.start))
         {
             self.vault.watch.done(extent.len);
             return Ok(known.clone());

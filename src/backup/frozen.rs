@@ -80,7 +80,9 @@ impl DiskFile for FrozenFile {
         match self {
             FrozenFile::Other(file) => file.read_at(buf, offset),
             FrozenFile::Anchor(bytes) => {
-                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let from = usize::try_from(offset)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 let n = buf.len().min(bytes.len() - from);
                 buf[..n].copy_from_slice(&bytes[from..from + n]);
                 Ok(n)

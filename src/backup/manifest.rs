@@ -78,7 +78,9 @@ impl FileEntry {
         let placed = self.path == crate::envelope::FILE_NAME
             || name.is_some_and(|n| !n.is_empty() && !n.starts_with('.') && !n.contains('/'));
         let is_digest = |p: &String| {
-            p.len() == 64 && p.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
+            p.len() == 64
+                && p.bytes()
+                    .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
         };
         placed
             && self.pieces.len() as u64 == self.len.div_ceil(PIECE as u64)
@@ -159,8 +161,8 @@ impl Manifest {
         out[12..16].copy_from_slice(&head.to_be_bytes());
         let len = u32::try_from(text.len()).map_err(|_| "the manifest is too long")?;
         out[16..20].copy_from_slice(&len.to_be_bytes());
-        let (mut key, salt) = FileKey::create(&secret, algorithm, BACKEND, LABEL, &out)
-            .map_err(|e| e.to_string())?;
+        let (mut key, salt) =
+            FileKey::create(&secret, algorithm, BACKEND, LABEL, &out).map_err(|e| e.to_string())?;
         out.extend_from_slice(&salt);
         out.extend_from_slice(key.commitment());
         let (_, tag) = key.seal(&out, &mut text).map_err(|e| e.to_string())?;

@@ -161,6 +161,3 @@ fn piece_file(piece: &str) -> String {
 fn told(store: &dyn Store, what: &str, e: &std::io::Error) -> String {
     format!("{}: {what}: {e}", store.place())
 }
-
-#[cfg(test)]
-mod tests;

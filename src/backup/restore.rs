@@ -52,9 +52,7 @@ pub fn restore(
     let parent = to.parent().unwrap_or(Path::new("/"));
     let mark = to.join(MARK);
     let synced = sync_dir(parent).and_then(|()| fs::remove_file(&mark));
-    synced
-        .and_then(|()| sync_dir(&to))
-        .map_err(|e| at(&to, &e))
+    synced.and_then(|()| sync_dir(&to)).map_err(|e| at(&to, &e))
 }
 
 /// The full path of the new directory, and the one beside it.

@@ -101,8 +101,7 @@ pub fn with<D: Disk, S: Sink>(
         .map_err(in_checkpoint)?;
     let router = BySlot(map);
     let base = log::load(disk, parts, begin, &mut shards, &router).map_err(in_checkpoint)?;
-    let logs =
-        log::recover(from.logs, plan, Some(&base), &mut shards, &router).map_err(in_log)?;
+    let logs = log::recover(from.logs, plan, Some(&base), &mut shards, &router).map_err(in_log)?;
     Ok(Restored {
         shards,
         base: Some((manifest, base)),

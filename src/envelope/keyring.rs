@@ -410,11 +410,7 @@ impl Keyring {
     ///
     /// # Errors
     /// The new Kek's, and then nothing has changed; the file's, and then this keyring is not to be used any more.
-    pub fn rewrap(
-        &mut self,
-        provider: Arc<dyn Provider>,
-        now_ms: u64,
-    ) -> Result<(), KeyringError> {
+    pub fn rewrap(&mut self, provider: Arc<dyn Provider>, now_ms: u64) -> Result<(), KeyringError> {
         let Some(home) = &mut self.home else {
             return Ok(());
         };

@@ -14,7 +14,7 @@ use crate::common::slots;
 use crate::common::wire::{Value, Wire, command};
 
 /// A process that does nothing but hold the namespace, and the way in.
-struct SmallDisk {
+pub struct SmallDisk {
     holder: Child,
     mounts: OwnedFd,
     user: Option<OwnedFd>,
@@ -31,7 +31,7 @@ fn check(result: i32) -> io::Result<()> {
 
 impl SmallDisk {
     /// A tmpfs of `mib` MiB at `at`, seen by the processes that enter.
-    fn new(at: &Path, mib: u32) -> SmallDisk {
+    pub fn new(at: &Path, mib: u32) -> SmallDisk {
         std::fs::create_dir_all(at).expect("the directory");
         let target = std::ffi::CString::new(at.to_str().expect("UTF-8")).expect("no zero byte");
         let options =
@@ -92,13 +92,13 @@ impl SmallDisk {
     }
 
     /// The disk as seen from outside.
-    fn outside(&self) -> PathBuf {
+    pub fn outside(&self) -> PathBuf {
         let at = self.at.strip_prefix("/").expect("an absolute path");
         Path::new(&format!("/proc/{}/root", self.holder.id())).join(at)
     }
 
     /// Makes a command run inside.
-    fn enter(&self, command: &mut Command) {
+    pub fn enter(&self, command: &mut Command) {
         let fds: Vec<i32> = self
             .user
             .iter()

@@ -8,6 +8,7 @@ mod acl;
 mod admin;
 mod answers;
 mod audience;
+mod backup;
 mod blocking;
 mod canary;
 mod checkpoints;

@@ -341,7 +341,9 @@ impl Worker {
         let checkpoints = self.checkpoints.place.disk.clone();
         self.run_errand(move || match disk.list() {
             Ok(_) if hold::is_held(checkpoints.dir()) => {
-                tracing::info!("the log's files are being copied: they are recycled after the next checkpoint");
+                tracing::info!(
+                    "the log's files are being copied: they are recycled after the next checkpoint"
+                );
                 Errand::Done
             }
             Ok(entries) => {
