@@ -159,13 +159,13 @@ fn under_load_a_backup_has_all_that_was_acknowledged_and_transactions_whole() {
                 std::thread::sleep(Duration::from_millis(700));
                 let before: Vec<i64> = acked.iter().map(|a| a.load(Ordering::SeqCst)).collect();
                 create(&home, text(&place));
-                let args = ["verify", text(&place), "--key-file", text(&home.kek())];
-                fine(&mut cli(&args));
+                let kek = home.kek();
+                fine(cli(&["verify", text(&place)]).args(["--key-file", text(&kek)]));
                 let to = home.path().join(format!("restored{round}"));
                 let mut restore = cli(&["restore", text(&place), text(&to)]);
-                fine(restore.args(["--key-file", text(&home.kek())]));
+                fine(restore.args(["--key-file", text(&kek)]));
                 // As many shards as before, and others.
-                let copy = restored(&home, &to, &home.kek(), 2 + round % 2);
+                let copy = restored(&home, &to, &kek, 2 + round % 2);
                 let server = copy.start();
                 let mut wire = server.connect();
                 for (i, &acked) in before.iter().enumerate() {
@@ -403,6 +403,8 @@ fn on_a_full_disk_nothing_is_half_there() {
 struct Weed {
     child: Child,
     port: u16,
+    /// Of the parts behind it: master, volumes, filer.
+    ports: [u16; 3],
     _dir: tempfile::TempDir,
 }
 
@@ -441,8 +443,33 @@ impl Weed {
         Weed {
             child,
             port,
+            ports,
             _dir: dir,
         }
+    }
+
+    /// Makes a bucket, as soon as the service is there.
+    fn make(&self, bucket: &str) {
+        let [master, _, filer] = self.ports;
+        eventually("a bucket", || {
+            let mut shell = Command::new(python::python().with_file_name("weed"));
+            shell
+                .arg("shell")
+                .arg(format!("-master=127.0.0.1:{master}"))
+                .arg(format!("-filer=127.0.0.1:{filer}"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
+            end_with_parent(&mut shell);
+            // It waits for its service, perhaps longer than we do.
+            let mut shell = shell.spawn().expect("weed runs");
+            let mut said = shell.stdin.take().expect("piped");
+            writeln!(said, "s3.bucket.create -name {bucket}").ok()?;
+            drop(said);
+            let out = shell.wait_with_output().expect("weed's end");
+            let out = String::from_utf8_lossy(&out.stdout).into_owned();
+            out.contains("created bucket").then_some(())
+        });
     }
 }
 
@@ -509,14 +536,11 @@ fn a_bucket_takes_backups_over_a_network_that_breaks() {
     };
     let place = "s3://vault/of/ferrite";
     let create = ["create", place, "--data", text(&data)];
-    // The service takes its time to be there; a bucket is made with the first object.
+    weed.make("vault");
     eventually("the first list", || {
         let listed = s3(&["list", place], weed.port, ACCESS.1).output();
-        listed
-            .expect("ferrite-cli runs")
-            .status
-            .success()
-            .then_some(())
+        let listed = listed.expect("ferrite-cli runs");
+        listed.status.success().then_some(())
     });
     let said = refused(&mut s3(&create, weed.port, "another secret"));
     assert!(said.contains("Signature") || said.contains("403"), "{said}");
