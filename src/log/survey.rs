@@ -45,7 +45,7 @@ pub fn survey<D: Disk>(
     for (i, run) in plan.runs.into_iter().enumerate() {
         for log in &run.logs {
             let mut walk = Walk::new(disk, log, deks, backend);
-            walk.to_end(log)?;
+            walk.read_to_end(log)?;
             match i + 1 == newest {
                 true => open.push(walk),
                 false => extents.append(&mut walk.extents),
@@ -72,7 +72,7 @@ pub fn survey_part<D: Disk>(
 ) -> Result<Vec<Extent>, LogError> {
     let log = part(disk, number, end, deks, backend)?;
     let mut walk = Walk::new(disk, &log, deks, backend);
-    walk.to_end(&log)?;
+    walk.read_to_end(&log)?;
     Ok(walk.extents)
 }
 
@@ -192,7 +192,7 @@ impl<'a, D: Disk> Walk<'a, D> {
     }
 
     /// Reads to the recorded end; or, in the newest run, as far as the log goes now.
-    fn to_end(&mut self, log: &LogPlan) -> Result<(), LogError> {
+    fn read_to_end(&mut self, log: &LogPlan) -> Result<(), LogError> {
         let stop = log.end.map_or(u64::MAX, |end| end.frames);
         loop {
             let fault = self.go(stop)?;

@@ -464,7 +464,8 @@ impl Weed {
             // It waits for its service, perhaps longer than we do.
             let mut shell = shell.spawn().expect("weed runs");
             let mut said = shell.stdin.take().expect("piped");
-            writeln!(said, "s3.bucket.create -name {bucket}").ok()?;
+            // It tells by its answer.
+            let _ = writeln!(said, "s3.bucket.create -name {bucket}");
             drop(said);
             let out = shell.wait_with_output().expect("weed's end");
             let out = String::from_utf8_lossy(&out.stdout).into_owned();

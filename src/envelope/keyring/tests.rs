@@ -140,7 +140,7 @@ fn every_flipped_bit_is_refused() {
         .expect("it can be written");
     let path = dir.path().join(FILE_NAME);
     let good = fs::read(&path).expect("it is there");
-    let load = |file: &[u8]| Keyring::load(path.clone(), kek(1), file);
+    let load = |file: &[u8]| Keyring::read(path.clone(), kek(1), file);
     assert!(load(&good).is_ok());
     for bit in 0..good.len() * 8 {
         let mut bad = good.clone();
@@ -492,7 +492,7 @@ fn the_formats_vector() {
     let vector = &vectors(include_str!("../FORMAT.md"))[0];
     let provider = FileProvider::new(Secret32::copy_from(&vector["kek"]).expect("32 bytes"));
     assert_eq!(provider.describe().id.as_bytes(), vector["kek id"]);
-    let keyring = Keyring::load("keyring".into(), Arc::new(provider), &vector["file"])
+    let keyring = Keyring::read("keyring".into(), Arc::new(provider), &vector["file"])
         .expect("the page's keyring opens");
     assert_eq!((keyring.generation(), keyring.node()), (7, [0xee; 16]));
     assert_eq!(keyring.kek_since_ms(), 1_650_000_000_000);
