@@ -39,5 +39,6 @@ pub mod cli;
 pub mod config;
 pub mod devcert;
 pub mod logging;
+pub mod offline;
 pub mod server;
 pub mod transfer;

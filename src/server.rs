@@ -7,7 +7,7 @@
 mod aclfile;
 mod boot;
 mod import;
-mod in_use;
+pub mod in_use;
 mod limits;
 mod load;
 mod waiting;

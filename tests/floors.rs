@@ -21,7 +21,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     (
         "front",
-        &["cli", "config", "devcert", "logging", "server", "transfer"],
+        &[
+            "cli", "config", "devcert", "logging", "offline", "server", "transfer",
+        ],
     ),
 ];
 

@@ -15,9 +15,9 @@ use clap::{CommandFactory, Parser};
 /// FERRITE_CACERT names another for any host.
 ///
 /// Words of its own: `cert DIRECTORY [HOST...]` makes certificates and a Kek for trials; `import FILE` brings data in from
-/// an RDB file or an append-only file of Redis, and `export FILE` writes an RDB file, sealed unless it says --plain (both
-/// have a --help of their own); `backup` (`backup help` says more) makes backups of a data directory, verifies and
-/// restores them.
+/// an RDB file or an append-only file of Redis, and `export FILE` writes an RDB file, sealed unless it says --plain;
+/// `check DIR` verifies the data directory of a stopped server (these three have a --help of their own); `backup` (`backup
+/// help` says more) makes backups of a data directory, verifies and restores them.
 #[derive(Debug, Parser)]
 #[command(
     name = "ferrite-cli",

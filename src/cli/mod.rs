@@ -4,11 +4,12 @@
 //! talks to the server, `words` splits typed lines, `format` writes replies. At a terminal `prompt` has the conversation,
 //! with `docs` and `hints` for help and `history` for what was typed before. `pipe` sends masses of commands, `scan` and
 //! `sample` look through the keys, `watch` measures, `import` and `export` move data between
-//! files and the server, `backup` copies data directories. Server commands are passed on as they are; the few words that are the
-//! program's own are in [`run`].
+//! files and the server, `backup` copies data directories, and `check` looks at one without a server. Server commands are
+//! passed on as they are; the few words that are the program's own are in [`run`].
 
 mod args;
 mod backup;
+mod check;
 mod connect;
 mod docs;
 mod export;
@@ -37,7 +38,7 @@ use args::Options;
 use crate::devcert::DevFiles;
 
 /// Words of the program itself that this version does not have yet.
-const LATER: [&str; 2] = ["check", "audit"];
+const LATER: [&str; 1] = ["audit"];
 
 /// The whole program.
 pub fn run() -> ExitCode {
@@ -55,6 +56,7 @@ pub fn run() -> ExitCode {
             Err(format!("`{word}` is not available in this version"))
         }
         Some("cert") => cert(&options.command[1..]),
+        Some("check") => check::run(&options, &options.command[1..]),
         Some("export") => export::run(&options, &options.command[1..]),
         Some("import") => import::run(&options, &options.command[1..]),
         Some("backup") => backup::run(&options),

@@ -81,6 +81,18 @@ impl Keyring {
         Ok(keyring)
     }
 
+    /// The keyring in `dir`, to read with: nothing is made, changed or removed. `None` if there is none.
+    pub fn look_in(
+        dir: &Path,
+        provider: Arc<dyn Provider>,
+    ) -> Result<Option<Keyring>, KeyringError> {
+        let path = dir.join(FILE_NAME);
+        match store::read(&path)? {
+            Some(file) => Keyring::read(path, provider, &file).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The keyring of a server whose encryption is deliberately off. It has no file and knows no
     /// secrets; its Deks are [`Dek::unencrypted`]. A keyring from [`Keyring::open`] never hands
     /// those out, so a log that was swapped for an unencrypted one is not believed.

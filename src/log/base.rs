@@ -66,6 +66,11 @@ impl Floors {
         whole.then_some(Floors { below, most })
     }
 
+    /// The highest of them.
+    pub(super) fn most(&self) -> u64 {
+        self.most
+    }
+
     /// Whether some effects of a unit with this LSN may be in the checkpoint.
     pub(super) fn concern(&self, lsn: u64) -> bool {
         lsn < self.most

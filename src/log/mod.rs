@@ -37,6 +37,7 @@ mod feed;
 mod flow;
 pub mod format;
 mod frames;
+pub mod inspect;
 mod parts;
 mod reader;
 mod recover;
@@ -46,7 +47,7 @@ mod survey;
 pub mod unit;
 mod writer;
 
-pub use anchor::{ANCHOR_LABEL, Anchor, anchor_name, is_log_file};
+pub use anchor::{ANCHOR_LABEL, Anchor, anchor_name, is_log_file, parse_anchor_name};
 pub use base::{Base, Begin, load, part};
 pub use config::{
     Chain, Done, FileNo, LogConfig, LogCounters, Op, OpId, Policy, Refusal, Start, Ticket,

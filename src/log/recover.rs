@@ -15,6 +15,7 @@ use super::base::{Base, Floors};
 use super::config::Start;
 use super::error::LogError;
 use super::feed;
+use super::format::segment_name;
 use super::parts;
 use super::replay::{Finished, Tail};
 use super::scan::{Plan, RunPlan};
@@ -133,6 +134,11 @@ impl Recovered {
         self.next_run
     }
 
+    /// Files that nobody needs.
+    pub fn unneeded(&self) -> impl Iterator<Item = &str> {
+        self.garbage.iter().map(|(_, name)| name.as_str())
+    }
+
     /// Where the logs of the newest run end.
     pub fn ends(&self) -> &[LogEnd] {
         &self.ends
@@ -215,11 +221,22 @@ fn replay_run<D: Disk, S: Sink>(
     router: &dyn Router,
     recovered: &mut Recovered,
 ) -> Result<Vec<Finished>, LogError> {
-    let direct = run.logs.len() == sinks.len();
+    let (number, direct) = (run.run, run.logs.len() == sinks.len());
     let reads = match direct {
         true => feed::direct(disk, run.logs, floors, sinks, router)?,
         false => feed::routed(disk, run.logs, floors, sinks, router)?,
     };
+    for r in &reads {
+        // The checkpoint counted only when the log was durable as far as its marks go.
+        let most = floors.get(usize::from(r.core)).map_or(0, Floors::most);
+        if r.finished.end.end_lsn < most {
+            return Err(LogError::Content {
+                file: segment_name(number, r.core, r.finished.end.seq),
+                offset: r.finished.end.link.len,
+                what: "an end below what the checkpoint has of it",
+            });
+        }
+    }
     let counters = &mut recovered.counters;
     for r in &reads {
         let opened = recovered.opened.entry(r.core).or_default();

@@ -31,6 +31,7 @@ mod many;
 mod migrate;
 mod mixture;
 mod nonces;
+mod offline;
 mod oracle;
 mod pubsub;
 mod rdb_files;
