@@ -417,7 +417,8 @@ fn copy_dir(from: &Path, to: &Path) {
 
 #[test]
 fn an_append_only_directory_is_played_as_redis_plays_it() {
-    let redis = Redis::with(&["--appendonly", "yes"]);
+    // What it has answered is in its file: otherwise it may put a write off while the disk is slow.
+    let redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let mut there = redis.connect();
     for line in [
         "SET sliding 1 PX 300",
